@@ -1,0 +1,129 @@
+// Package factors is the contract of every way a person proves something: the password, the code that came by SMS, and
+// all that follow. A factor is one folder below this one and one line in the list of cmd/kapi; the host (the sign-in and
+// its pages) owns what all share: whose turn it is, counting tries, locks, equal work, expiry, audit and layout, so that
+// no factor can forget them. Enter with Factor. The contract refuses to tell a factor more of a sign-in than Try carries,
+// and to let it touch more than its Kit.
+package factors
+
+import (
+	"context"
+	"io/fs"
+	"net/url"
+	"time"
+
+	"github.com/kapi-id/kapi/internal/account"
+	"github.com/kapi-id/kapi/internal/acr"
+)
+
+// Stage is the place of a factor in a sign-in.
+type Stage uint8
+
+const (
+	First  Stage = iota + 1 // says who the person is
+	Second                  // confirms a person who is known
+)
+
+// Kind is what a proof shows; a proof may show several (a card with its PIN is have and know).
+type Kind uint8
+
+const (
+	Know Kind = 1 << iota
+	Have
+	Are
+)
+
+// Info describes a factor. It is constant.
+type Info struct {
+	Name  string // the folder's name: in URLs, amr steps, counters, metrics and the catalogue ("factor.NAME")
+	Stage Stage
+	Order int // among its stage, lowest first
+	Tries Tries
+}
+
+// Tries is how the host slows guessing of one person's factor: after Free wrong answers in a row every further one
+// locks for First, doubling up to Most; at Disable in a row the factor is off until it is renewed. The zero Tries means
+// no counting by the host.
+type Tries struct {
+	Free        int
+	First, Most time.Duration
+	Disable     int
+}
+
+// Factor is one way to prove something. Errors that a person can mend are *fault.Error with a catalogue key.
+type Factor interface {
+	Info() Info
+	// Begin is asked when the person arrives at the factor and again on each reload; it says what happens next. It is
+	// idempotent: a reload neither sends a second message nor changes what is being waited for.
+	Begin(ctx context.Context, try Try) (Challenge, error)
+	// Verify judges an answer. A wrong one is ErrWrong (or wraps it); only then does the host count a try as failed.
+	// For an unknown account (Try.Account == "") a first factor does the same work and answers ErrWrong.
+	Verify(ctx context.Context, try Try, answer Answer) (Proof, error)
+	// Pages holds the factor's template page.html, its words.json, and optionally style.css and script.js.
+	Pages() fs.FS
+}
+
+// Available is an optional extra: a second factor says whether this person can use it now, without side effects. What
+// it cannot find out is no. First factors and factors without it are always available.
+type Available interface {
+	Available(ctx context.Context, id account.ID) (bool, error)
+}
+
+// Resender is an optional extra: POST …/again. It is refused by limits of its own.
+type Resender interface {
+	Again(ctx context.Context, try Try) error
+}
+
+// Purpose is why a proof is asked for; a code for one purpose is no good for another.
+type Purpose string
+
+const (
+	SignIn    Purpose = "signin"
+	TwoFactor Purpose = "two_factor" // proving the phone when two-factor authentication is switched on
+)
+
+// Try is what a factor may know of the moment, and nothing else.
+type Try struct {
+	Binding string     // opaque: the transaction and browser this try belongs to
+	Purpose Purpose    //
+	Account account.ID // "" where a first factor meets an unknown person
+	Service string     // the name of the service being entered, in Lang
+	Origin  string     // host of the issuer, as shown
+	Place   string     // network, or place where a geo file is configured
+	Lang    string     // "tr" or "en"
+}
+
+// Answer is the submitted form, each field once.
+type Answer url.Values
+
+// Get returns the field's value, "" if absent.
+func (a Answer) Get(field string) string { return url.Values(a).Get(field) }
+
+// Challenge says exactly one of: show a page, leave for another site, wait and ask again.
+type Challenge struct {
+	Page  *Page
+	Leave string        // an absolute URL of another site
+	Wait  time.Duration // the page refreshes itself after this long; with Page
+}
+
+// Page is data for the factor's own template page.html, and what the layout needs of it.
+type Page struct {
+	Data any // a struct of the factor's own
+	// Resend, when not zero, is when Again may be asked; the layout of the step shows the link from then on.
+	Resend time.Time
+	// Trouble is a catalogue key shown above the form when the factor cannot do its work now (gateway down): the host
+	// shows the other ways first.
+	Trouble string
+}
+
+// Proof is a fact that happened and never changes.
+type Proof struct {
+	Factor  string     `json:"f"`
+	Account account.ID `json:"a"`
+	Stage   Stage      `json:"s"`
+	Kinds   Kind       `json:"k"`
+	Channel string     `json:"c"` // the device or line it came by: "browser", "phone"; two channels are mca
+	Level   acr.Level  `json:"l"` // what it reaches alone: Low, or High for a card or signature
+	AMR     []string   `json:"m"` // RFC 8176 values it stands for by itself, in order
+	At      time.Time  `json:"t"`
+	Renew   bool       `json:"r,omitempty"` // the secret must be changed before the sign-in may complete
+}

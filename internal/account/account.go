@@ -1,0 +1,81 @@
+// Package account owns who a person is to Kapi: the account (random id, state, ceiling), the person behind it as the
+// civil registry knows him, and the ID number as a checked value. Enter with ParseNationalID and Store. It refuses to
+// use the ID number as a key: a naturalised foreigner gets a new one and stays the same account.
+package account
+
+import (
+	"context"
+	"time"
+
+	"github.com/kapi-id/kapi/internal/acr"
+)
+
+// ID is an account's identity, a random UUID made by us; "" is nobody.
+type ID string
+
+// State of an account.
+type State string
+
+const (
+	Active   State = "active"
+	Locked   State = "locked_by_office"
+	Deceased State = "deceased"
+)
+
+// Kind of person, as the registry says; the digits of the number do not tell.
+type Kind string
+
+const (
+	Citizen   Kind = "citizen"
+	BlueCard  Kind = "blue_card"
+	Foreigner Kind = "foreigner"
+)
+
+// Account is what a sign-in needs to know of a person, without a word of personal data.
+type Account struct {
+	ID             ID
+	State          State
+	Ceiling        acr.Level // the highest level the account may reach by its birth
+	TwoFactor      bool
+	TwoFactorSince time.Time
+	Locale         string // "tr" or "en"; "" = unknown
+	CreatedAt      time.Time
+	Version        int64
+}
+
+// Person is what the registry says. At rest every field is sealed; the ID number is found by a blind index.
+type Person struct {
+	NationalID NationalID `json:"national_id"`
+	Kind       Kind       `json:"kind"`
+	GivenName  string     `json:"given_name"`
+	FamilyName string     `json:"family_name"`
+	Birthdate  string     `json:"birthdate"` // YYYY-MM-DD
+	Gender     string     `json:"gender,omitempty"`
+	Address    Address    `json:"address"`
+}
+
+// Name is the full name as shown and as the name claim.
+func (p Person) Name() string {
+	if p.GivenName == "" || p.FamilyName == "" {
+		return p.GivenName + p.FamilyName
+	}
+	return p.GivenName + " " + p.FamilyName
+}
+
+// Address is OpenID Connect Core §5.1.1.
+type Address struct {
+	StreetAddress string `json:"street_address,omitempty"`
+	Locality      string `json:"locality,omitempty"`
+	Region        string `json:"region,omitempty"`
+	PostalCode    string `json:"postal_code,omitempty"`
+	Country       string `json:"country,omitempty"`
+}
+
+// Store keeps accounts and people. Unknown ones are fault.ErrNotFound.
+type Store interface {
+	Account(ctx context.Context, id ID) (Account, error)
+	AccountByNationalID(ctx context.Context, n NationalID) (Account, error)
+	Person(ctx context.Context, id ID) (Person, error)
+	// UpdateAccount writes a if its Version is still the stored one and raises it; else fault.ErrConflict.
+	UpdateAccount(ctx context.Context, a Account) error
+}

@@ -1,0 +1,46 @@
+// Package notify owns how a message leaves: the outbox row that commits with the change it tells of, and the worker that sends it
+// through gateways with time limits and breakers. Enter with Outbox and Worker. It refuses to send what is used,
+// replaced or past its deadline, and to send twice after a crash.
+package notify
+
+import (
+	"context"
+	"time"
+
+	"github.com/kapi-id/kapi/internal/account"
+)
+
+// Message is one outbox row. To and Text are sealed at rest and wiped when the row is closed.
+type Message struct {
+	ID        string // UUIDv7; also the idempotency key at the gateway
+	Channel   string // "sms"
+	Dedupe    string // a second row with the same value is not stored; "" = no check
+	Account   account.ID
+	To        string // E.164
+	Text      string
+	Ticket    string // the one-time code it carries: used, replaced or expired, the message is dropped
+	Deadline  time.Time
+	Attempts  int
+	CreatedAt time.Time
+}
+
+// Outbox is the stored queue.
+type Outbox interface {
+	Enqueue(ctx context.Context, m Message) error
+	// Claim takes up to n due messages for this worker by one conditional write each and marks them sending; expired,
+	// used and replaced ones are closed instead. A message whose worker died while sending is closed as unknown, never
+	// claimed again: nobody can tell whether it went out, and the person can ask for a new code.
+	Claim(ctx context.Context, n int, now time.Time) ([]Message, error)
+	// Sent closes it; Failed gives it back, due at next, or closes it when next is zero or past the deadline.
+	Sent(ctx context.Context, id string, gateway string, now time.Time) error
+	Failed(ctx context.Context, id string, next time.Time, reason string, now time.Time) error
+	// Age is how long the oldest due message has waited.
+	Age(ctx context.Context, now time.Time) (time.Duration, error)
+}
+
+// Gateway sends one message, or says whether it certainly did not go out.
+type Gateway interface {
+	Name() string
+	// Send returns nil when the gateway took the message. The id is an idempotency key.
+	Send(ctx context.Context, m Message) error
+}

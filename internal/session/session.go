@@ -1,0 +1,76 @@
+// Package session owns the single sign-on session: which person a browser is, by which proofs, until when. Enter with
+// Store. It refuses to lengthen itself: 30 minutes idle (15 at high), 12 hours in all, whatever happens.
+package session
+
+import (
+	"context"
+	"time"
+
+	"github.com/kapi-id/kapi/factors"
+	"github.com/kapi-id/kapi/internal/account"
+	"github.com/kapi-id/kapi/internal/acr"
+)
+
+// NIST SP 800-63B-4 §2.2.3: AAL2 allows 24 h and 1 h; we hold half.
+const (
+	Life     = 12 * time.Hour
+	Idle     = 30 * time.Minute
+	IdleHigh = 15 * time.Minute
+)
+
+// Session of one person in one browser. ID is stable and stays inside; the cookie's token changes at each change of
+// privilege and is stored as a hash.
+type Session struct {
+	ID        string
+	Account   account.ID
+	Proofs    []factors.Proof
+	Level     acr.Level
+	CreatedAt time.Time
+	SeenAt    time.Time
+	ExpiresAt time.Time // absolute
+	EndedAt   time.Time // zero while it lives
+	Network   string    // sealed at rest
+	Agent     string    // user agent, cut to 256 bytes, sealed at rest
+	Version   int64
+}
+
+// AuthTime is when the person last proved something (auth_time, OpenID Connect Core §2).
+func (s Session) AuthTime() time.Time { return LastProof(s.Proofs) }
+
+// LastProof returns the time of the latest proof; zero for none.
+func LastProof(ps []factors.Proof) (at time.Time) {
+	for _, p := range ps {
+		if p.At.After(at) {
+			at = p.At
+		}
+	}
+	return at
+}
+
+// Alive says whether the session may be used at now.
+func (s Session) Alive(now time.Time) bool {
+	idle := Idle
+	if s.Level == acr.High {
+		idle = IdleHigh
+	}
+	return s.EndedAt.IsZero() && now.Before(s.ExpiresAt) && now.Before(s.SeenAt.Add(idle))
+}
+
+// Store keeps sessions. tokenHash is secret.Hash of the cookie's token.
+type Store interface {
+	CreateSession(ctx context.Context, s Session, tokenHash []byte) error
+	// SessionByToken returns the session whose current token it is, alive or not; fault.ErrNotFound.
+	SessionByToken(ctx context.Context, tokenHash []byte) (Session, error)
+	// RotateSession writes Proofs, Level, SeenAt, Network and Agent under a new token if Version is still the stored one and the session
+	// has not ended; else fault.ErrConflict.
+	RotateSession(ctx context.Context, s Session, tokenHash []byte) error
+	// TouchSession moves SeenAt forward; it does nothing to an ended one.
+	TouchSession(ctx context.Context, id string, seen time.Time) error
+	// EndSession ends one session of the account, and with it every grant made in it. Ending twice is no error; a session of
+	// somebody else is fault.ErrNotFound.
+	EndSession(ctx context.Context, owner account.ID, id string, at time.Time) error
+	// EndSessions ends all sessions of the account but one ("" = none kept) and their grants.
+	EndSessions(ctx context.Context, owner account.ID, keep string, at time.Time) error
+	// SessionsOf lists the living sessions, newest first.
+	SessionsOf(ctx context.Context, owner account.ID, now time.Time) ([]Session, error)
+}
