@@ -32,6 +32,12 @@ const (
 	Are
 )
 
+// Channels of a proof. Here is the browser the person sits at; every other line counts as a second channel.
+const (
+	Here  = "here"
+	Phone = "phone"
+)
+
 // Info describes a factor. It is constant.
 type Info struct {
 	Name  string // the folder's name: in URLs, amr steps, counters, metrics and the catalogue ("factor.NAME")
@@ -71,6 +77,13 @@ type Available interface {
 // Resender is an optional extra: POST …/again. It is refused by limits of its own.
 type Resender interface {
 	Again(ctx context.Context, try Try) error
+}
+
+// Renewer is an optional extra: a factor whose secret may have to be changed before a sign-in completes (Proof.Renew),
+// such as an office password. Its Pages hold renew.html. What cannot stand as a new secret is a *fault.Error in the field.
+type Renewer interface {
+	RenewPage(ctx context.Context, try Try) (Page, error)
+	Renew(ctx context.Context, try Try, answer Answer) error
 }
 
 // Purpose is why a proof is asked for; a code for one purpose is no good for another.
@@ -121,7 +134,7 @@ type Proof struct {
 	Account account.ID `json:"a"`
 	Stage   Stage      `json:"s"`
 	Kinds   Kind       `json:"k"`
-	Channel string     `json:"c"` // the device or line it came by: "browser", "phone"; two channels are mca
+	Channel string     `json:"c"` // Here, or the line it came by
 	Level   acr.Level  `json:"l"` // what it reaches alone: Low, or High for a card or signature
 	AMR     []string   `json:"m"` // RFC 8176 values it stands for by itself, in order
 	At      time.Time  `json:"t"`

@@ -58,17 +58,21 @@ type Transaction struct {
 
 // Progress is what the steps have added.
 type Progress struct {
-	Account   account.ID      `json:"account,omitempty"`
-	Proofs    []factors.Proof `json:"proofs,omitempty"`
-	Session   string          `json:"session,omitempty"`  // the single sign-on session the proofs came from, then the one that stands
-	Fresh     bool            `json:"fresh,omitempty"`    // adoption of a session was considered already
-	Chosen    bool            `json:"chosen,omitempty"`   // prompt=select_account was answered
-	Renewed   bool            `json:"renewed,omitempty"`  // a temporary password was changed in this transaction
-	Accepted  bool            `json:"accepted,omitempty"` // the person knows that the wanted level is out of reach
-	Consented bool            `json:"consented,omitempty"`
-	Pending   string          `json:"pending,omitempty"` // the factor chosen for the step that is owed
-	Lang      string          `json:"lang,omitempty"`    // a switch made in this transaction
-	Refusal   Refusal         `json:"refusal,omitzero"`
+	Account account.ID      `json:"account,omitempty"`
+	Ceiling acr.Level       `json:"ceiling,omitzero"` // of the account, kept so that the answer needs no read
+	Proofs  []factors.Proof `json:"proofs,omitempty"`
+	// Session is the single sign-on session the first Adopted proofs came from, then the one that stands.
+	Session     string    `json:"session,omitempty"`
+	SessionEnds time.Time `json:"session_ends,omitzero"`
+	Adopted     int       `json:"adopted,omitempty"`
+	Begun       bool      `json:"begun,omitempty"`    // whether to adopt a session was decided
+	Chosen      bool      `json:"chosen,omitempty"`   // prompt=select_account was answered
+	Renewed     bool      `json:"renewed,omitempty"`  // a temporary password was changed in this transaction
+	Accepted    bool      `json:"accepted,omitempty"` // the person knows that the wanted level is out of reach
+	Consented   bool      `json:"consented,omitempty"`
+	Pending     string    `json:"pending,omitempty"` // the factor chosen for the step that is owed
+	Lang        string    `json:"lang,omitempty"`    // a switch made in this transaction
+	Refusal     Refusal   `json:"refusal,omitzero"`
 }
 
 // Refusal is the OAuth error a client gets.

@@ -1,0 +1,197 @@
+package signin
+
+import (
+	"slices"
+	"time"
+
+	"github.com/kapi-id/kapi/clients"
+	"github.com/kapi-id/kapi/factors"
+	"github.com/kapi-id/kapi/internal/account"
+	"github.com/kapi-id/kapi/internal/acr"
+	"github.com/kapi-id/kapi/internal/session"
+)
+
+// Do is what a step asks for.
+type Do uint8
+
+const (
+	Complete      Do = iota // nothing is owed
+	AskFirst                // one of Offers
+	ChooseAccount           // go on as the person of the session, or as somebody else
+	AskSecond               // one of Offers
+	Explain                 // the level is out of reach: Reason says why, Refuse whether the client will get an error
+	Renew                   // the secret of the factor Offers[0] must be changed
+	AskConsent              // Scopes go to the client
+	Refuse                  // Refusal is owed to the client
+)
+
+// Step is what is owed now.
+type Step struct {
+	Rule    string
+	Do      Do
+	Offers  []string // names of factors, in the order to show
+	Reason  string   // with Explain: "phone" (none is ID-verified), "client" (this service refuses what the person has), "level"
+	Scopes  []string
+	Refusal Refusal
+}
+
+// Facts is what Next may know beside the transaction.
+type Facts struct {
+	Now     time.Time
+	Client  clients.Client
+	Account account.Account // zero until a person is known
+	Subject string          // of the account at the client; compared with Ask.HintSubject
+	Firsts  []string        // first factors the client takes
+	Seconds []string        // second factors the person can use now and the client takes
+	Refused bool            // the person has a second factor that the client does not take
+	Consent []string        // scopes agreed to before; nil = never asked
+}
+
+// OAuth errors a rule stands for (OpenID Connect Core §3.1.2.6, Unmet Authentication Requirements 1.0).
+const (
+	errLoginRequired       = "login_required"
+	errInteractionRequired = "interaction_required"
+	errAccountSelection    = "account_selection_required"
+	errConsentRequired     = "consent_required"
+	errAccessDenied        = "access_denied"
+	errUnmet               = "unmet_authentication_requirements"
+)
+
+// rule is one thing that may be owed. silent is the error it means when nobody may be asked (prompt=none).
+type rule struct {
+	name   string
+	silent string
+	owed   func(t *Transaction, f *Facts) (Step, bool)
+}
+
+// rules in the order in which they are walked; the first that is owed is the next step.
+var rules = []rule{
+	{"first", errLoginRequired, first},
+	{"person", errLoginRequired, person},
+	{"account", errAccountSelection, chooseAccount},
+	{"second", errInteractionRequired, second},
+	{"renew", errInteractionRequired, renew},
+	{"consent", errConsentRequired, consent},
+}
+
+// Next decides what is owed now. It is pure.
+func Next(t Transaction, f Facts) Step {
+	if t.State == Refused {
+		return Step{Do: Refuse, Refusal: t.Refusal}
+	}
+	for _, r := range rules {
+		step, owed := r.owed(&t, &f)
+		if !owed {
+			continue
+		}
+		step.Rule = r.name
+		if t.Ask.Silent && step.Do != Refuse {
+			return Step{Rule: r.name, Do: Refuse, Refusal: Refusal{Error: r.silent}}
+		}
+		return step
+	}
+	return Step{Do: Complete}
+}
+
+// Adopt says whether a living single sign-on session may stand for the first steps of t, and with which of its proofs.
+// A client's policy counts here too: what it would not take from the person it does not take from a session.
+func Adopt(t Transaction, s session.Session, a account.Account, c clients.Client, subject string, now time.Time) (proofs []factors.Proof, ok bool) {
+	switch {
+	case !s.Alive(now), a.State != account.Active, s.Account != a.ID:
+		return nil, false
+	case t.Ask.Login, c.SSOIsolated:
+		return nil, false
+	case t.Ask.MaxAge != nil && now.Sub(s.AuthTime()) > time.Duration(*t.Ask.MaxAge)*time.Second:
+		return nil, false
+	case t.Ask.MaxAge != nil && *t.Ask.MaxAge == 0:
+		return nil, false
+	case t.Ask.HintSubject != "" && t.Ask.HintSubject != subject:
+		return nil, false
+	}
+	for _, p := range s.Proofs {
+		if (p.Stage == factors.First && c.TakesFirst(p.Factor)) || (p.Stage == factors.Second && c.TakesSecond(p.Factor)) {
+			proofs = append(proofs, p)
+		}
+	}
+	return proofs, has(proofs, factors.First)
+}
+
+func first(t *Transaction, f *Facts) (Step, bool) {
+	return Step{Do: AskFirst, Offers: f.Firsts}, !has(t.Proofs, factors.First)
+}
+
+// person: the account may have been closed since, and the client may expect somebody else (id_token_hint).
+func person(t *Transaction, f *Facts) (Step, bool) {
+	switch {
+	case f.Account.State != account.Active:
+		return Step{Do: Refuse, Refusal: Refusal{Error: errAccessDenied}}, true
+	case t.Ask.HintSubject != "" && t.Ask.HintSubject != f.Subject:
+		return Step{Do: Refuse, Refusal: Refusal{Error: errLoginRequired}}, true
+	}
+	return Step{}, false
+}
+
+func chooseAccount(t *Transaction, _ *Facts) (Step, bool) {
+	return Step{Do: ChooseAccount}, t.Ask.SelectAccount && t.Adopted > 0 && !t.Chosen
+}
+
+// second: owed when the person has two-factor authentication on, or when more is wanted than was reached and a second
+// step can raise it. What is out of reach is explained; then a voluntary wish gets what was reached, a need its error.
+func second(t *Transaction, f *Facts) (Step, bool) {
+	reached := Reached(t.Proofs, f.Account.Ceiling)
+	confirmed := has(t.Proofs, factors.Second)
+	goal := max(t.Ask.Want, t.Ask.Must)
+	owes := f.Account.TwoFactor && !confirmed
+	if !owes && reached >= goal {
+		return Step{}, false
+	}
+	if len(f.Seconds) > 0 && !confirmed && (owes || raised(t.Proofs, f.Account) > reached) {
+		return Step{Do: AskSecond, Offers: f.Seconds}, true
+	}
+	switch {
+	case owes, reached < t.Ask.Must:
+		return explain(f, confirmed, errUnmet), true
+	case t.Accepted:
+		return Step{}, false
+	}
+	return explain(f, confirmed, ""), true
+}
+
+// raised is the level that a second step of the weakest sort would bring.
+func raised(proofs []factors.Proof, a account.Account) acr.Level {
+	more := factors.Proof{Account: a.ID, Stage: factors.Second, Kinds: factors.Have, Level: acr.Low}
+	return Reached(append(slices.Clip(proofs), more), a.Ceiling)
+}
+
+func explain(f *Facts, confirmed bool, refusal string) Step {
+	s := Step{Do: Explain, Reason: "phone", Refusal: Refusal{Error: refusal}}
+	switch {
+	case f.Refused && !confirmed:
+		s.Reason = "client"
+	case confirmed || len(f.Seconds) > 0:
+		s.Reason = "level"
+	}
+	return s
+}
+
+func renew(t *Transaction, _ *Facts) (Step, bool) {
+	i := slices.IndexFunc(t.Proofs, func(p factors.Proof) bool { return p.Renew })
+	if i < 0 || t.Renewed {
+		return Step{}, false
+	}
+	return Step{Do: Renew, Offers: []string{t.Proofs[i].Factor}}, true
+}
+
+func consent(t *Transaction, f *Facts) (Step, bool) {
+	if t.Consented || t.Ask.Client == Self {
+		return Step{}, false
+	}
+	step := Step{Do: AskConsent, Scopes: t.Ask.Scopes}
+	switch {
+	case t.Ask.Consent, f.Client.Consent == "always":
+		return step, true
+	case f.Client.Consent == "once":
+		return step, slices.ContainsFunc(t.Ask.Scopes, func(s string) bool { return !slices.Contains(f.Consent, s) })
+	}
+	return Step{}, false
+}
