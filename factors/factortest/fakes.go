@@ -1,0 +1,358 @@
+package factortest
+
+import (
+	"cmp"
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/kapi-id/kapi/factors"
+	"github.com/kapi-id/kapi/internal/account"
+	"github.com/kapi-id/kapi/internal/fault"
+)
+
+// Clock stands still until it is moved.
+type Clock struct {
+	mu sync.Mutex
+	at time.Time
+}
+
+// NewClock starts at the given moment, cut to UTC microseconds as everything stored is.
+func NewClock(at time.Time) *Clock { return &Clock{at: at.UTC().Truncate(time.Microsecond)} }
+
+// Now is the moment the clock stands at.
+func (c *Clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.at
+}
+
+// Advance moves the clock forward.
+func (c *Clock) Advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at = c.at.Add(d)
+}
+
+// Kit is a factors.Kit over memory. Its fields are the fakes themselves, so that a test can look behind and break them.
+type Kit struct {
+	Clock       *Clock
+	Credentials *Credentials
+	Tickets     *Tickets
+	Phone       *Messenger
+}
+
+// NewKit makes an empty kit whose clock stands at now. It serves one factor; a test of two factors makes two.
+func NewKit(now time.Time) *Kit {
+	k := &Kit{Clock: NewClock(now)}
+	k.Credentials = &Credentials{now: k.Clock.Now, rows: map[string]factors.Credential{}}
+	k.Phone = &Messenger{now: k.Clock.Now, endings: map[account.ID]string{}}
+	rand.Read(k.Phone.key[:])
+	k.Tickets = &Tickets{now: k.Clock.Now, phone: k.Phone, rows: map[string]factors.Ticket{}}
+	return k
+}
+
+// Factors returns the kit as a factor takes it.
+func (k *Kit) Factors() factors.Kit {
+	return factors.Kit{Credentials: k.Credentials, Tickets: k.Tickets, Phone: k.Phone, Now: k.Clock.Now}
+}
+
+// Credentials keeps rows as storage does: a version that each write moves, handles that are unique.
+type Credentials struct {
+	mu    sync.Mutex
+	now   func() time.Time
+	rows  map[string]factors.Credential
+	last  int
+	fail  error
+	calls atomic.Int64
+}
+
+// Calls is how many statements were asked for so far.
+func (c *Credentials) Calls() int64 { return c.calls.Load() }
+
+// Fail makes every further call answer err, until it is nil again.
+func (c *Credentials) Fail(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.fail = err
+}
+
+func (c *Credentials) begin() (unlock func(), err error) {
+	c.calls.Add(1)
+	c.mu.Lock()
+	if c.fail != nil {
+		defer c.mu.Unlock()
+		return nil, c.fail
+	}
+	return c.mu.Unlock, nil
+}
+
+func (c *Credentials) Of(ctx context.Context, id account.ID) ([]factors.Credential, error) {
+	unlock, err := c.begin()
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	var out []factors.Credential
+	for _, r := range c.rows {
+		if id != "" && r.Account == id {
+			r.Data = slices.Clone(r.Data)
+			out = append(out, r)
+		}
+	}
+	slices.SortFunc(out, func(a, b factors.Credential) int {
+		if d := a.CreatedAt.Compare(b.CreatedAt); d != 0 {
+			return d
+		}
+		return cmp.Or(len(a.ID)-len(b.ID), strings.Compare(a.ID, b.ID))
+	})
+	return out, nil
+}
+
+func (c *Credentials) ByHandle(ctx context.Context, handle string) (factors.Credential, error) {
+	unlock, err := c.begin()
+	if err != nil {
+		return factors.Credential{}, err
+	}
+	defer unlock()
+	for _, r := range c.rows {
+		if handle != "" && r.Handle == handle {
+			r.Data = slices.Clone(r.Data)
+			return r, nil
+		}
+	}
+	return factors.Credential{}, fault.ErrNotFound
+}
+
+func (c *Credentials) Create(ctx context.Context, n factors.Credential) (factors.Credential, error) {
+	unlock, err := c.begin()
+	if err != nil {
+		return n, err
+	}
+	defer unlock()
+	for _, r := range c.rows {
+		if n.Handle != "" && r.Handle == n.Handle {
+			return n, fault.ErrConflict
+		}
+	}
+	if n.ID == "" {
+		c.last++
+		n.ID = "credential-" + strconv.Itoa(c.last)
+	} else if _, taken := c.rows[n.ID]; taken {
+		return n, fault.ErrConflict
+	}
+	if n.CreatedAt.IsZero() {
+		n.CreatedAt = c.now()
+	}
+	n.Version = 1
+	n.Data = slices.Clone(n.Data)
+	c.rows[n.ID] = n
+	return n, nil
+}
+
+func (c *Credentials) Update(ctx context.Context, n factors.Credential) error {
+	unlock, err := c.begin()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	r, ok := c.rows[n.ID]
+	if !ok || r.Version != n.Version {
+		return fault.ErrConflict
+	}
+	r.State, r.Counter, r.Data, r.ExpiresAt = n.State, n.Counter, slices.Clone(n.Data), n.ExpiresAt
+	r.Version++
+	c.rows[n.ID] = r
+	return nil
+}
+
+func (c *Credentials) Advance(ctx context.Context, id string, to int64) error {
+	unlock, err := c.begin()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	r, ok := c.rows[id]
+	if !ok || r.Counter >= to {
+		return fault.ErrConflict
+	}
+	r.Counter = to
+	r.Version++
+	c.rows[id] = r
+	return nil
+}
+
+func (c *Credentials) Delete(ctx context.Context, id string) error {
+	unlock, err := c.begin()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	delete(c.rows, id)
+	return nil
+}
+
+// Tickets keeps at most one open ticket for each binding and purpose, and hands messages to the fake phone.
+type Tickets struct {
+	mu    sync.Mutex
+	now   func() time.Time
+	phone *Messenger
+	rows  map[string]factors.Ticket // open ones only
+	last  int
+	calls atomic.Int64
+}
+
+// Calls is how many statements were asked for so far.
+func (s *Tickets) Calls() int64 { return s.calls.Load() }
+
+func (s *Tickets) Open(ctx context.Context, t factors.Ticket, m *factors.Message) (factors.Ticket, error) {
+	s.calls.Add(1)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	maps.DeleteFunc(s.rows, func(_ string, o factors.Ticket) bool {
+		return o.Binding == t.Binding && o.Purpose == t.Purpose
+	})
+	s.last++
+	t.ID = "ticket-" + strconv.Itoa(s.last)
+	t.Tries = 0
+	if t.CreatedAt.IsZero() {
+		t.CreatedAt = s.now()
+	}
+	t.Secret, t.Data = slices.Clone(t.Secret), slices.Clone(t.Data)
+	s.rows[t.ID] = t
+	if m != nil {
+		s.phone.record(t.ID, *m)
+	}
+	return t, nil
+}
+
+func (s *Tickets) Find(ctx context.Context, binding string, p factors.Purpose) (factors.Ticket, error) {
+	s.calls.Add(1)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, t := range s.rows {
+		if t.Binding == binding && t.Purpose == p && s.now().Before(t.ExpiresAt) {
+			return t, nil
+		}
+	}
+	return factors.Ticket{}, fault.ErrNotFound
+}
+
+func (s *Tickets) Try(ctx context.Context, id string, most int) (factors.Ticket, error) {
+	s.calls.Add(1)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t, ok := s.rows[id]
+	if !ok || !s.now().Before(t.ExpiresAt) || t.Tries >= most {
+		return factors.Ticket{}, fault.ErrNotFound
+	}
+	t.Tries++
+	s.rows[id] = t
+	return t, nil
+}
+
+func (s *Tickets) Use(ctx context.Context, id string) error {
+	s.calls.Add(1)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.rows[id]; !ok {
+		return fault.ErrConflict
+	}
+	delete(s.rows, id)
+	return nil
+}
+
+// Sent is one message as it would have left.
+type Sent struct {
+	At     time.Time
+	Ticket string
+	factors.Message
+}
+
+// Messenger is a phone network of one switch: numbers by their ending, a breaker, and everything that was sent.
+type Messenger struct {
+	mu      sync.Mutex
+	now     func() time.Time
+	key     [32]byte
+	endings map[account.ID]string
+	sent    []Sent
+	down    bool
+	refuse  error
+}
+
+// Give gives a person an ID-verified number with this ending; "" takes it away.
+func (m *Messenger) Give(id account.ID, ending string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if ending == "" {
+		delete(m.endings, id)
+		return
+	}
+	m.endings[id] = ending
+}
+
+// Break opens or closes the breaker of every channel.
+func (m *Messenger) Break(down bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.down = down
+}
+
+// Refuse makes Allow answer err; nil allows again.
+func (m *Messenger) Refuse(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.refuse = err
+}
+
+// Sent returns all messages so far, oldest first.
+func (m *Messenger) Sent() []Sent {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.sent)
+}
+
+func (m *Messenger) record(ticket string, msg factors.Message) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.sent = append(m.sent, Sent{At: m.now(), Ticket: ticket, Message: msg})
+}
+
+func (m *Messenger) Ending(ctx context.Context, id account.ID) (string, bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e, ok := m.endings[id]
+	return e, ok, nil
+}
+
+func (m *Messenger) Allow(ctx context.Context, id account.ID, network string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.refuse
+}
+
+func (m *Messenger) Up(channel string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return !m.down
+}
+
+func (m *Messenger) MAC(parts ...string) []byte {
+	h := hmac.New(sha256.New, m.key[:])
+	for _, p := range parts {
+		var n [8]byte
+		binary.BigEndian.PutUint64(n[:], uint64(len(p)))
+		h.Write(n[:])
+		h.Write([]byte(p))
+	}
+	return h.Sum(nil)
+}
