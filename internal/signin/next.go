@@ -148,13 +148,19 @@ func second(t *Transaction, f *Facts) (Step, bool) {
 	if len(f.Seconds) > 0 && !confirmed && (owes || raised(t.Proofs, f.Account) > reached) {
 		return Step{Do: AskSecond, Offers: f.Seconds}, true
 	}
+	step := explain(f, confirmed)
+	if owes || reached < t.Ask.Must {
+		step.Refusal.Error = errUnmet
+	}
 	switch {
-	case owes, reached < t.Ask.Must:
-		return explain(f, confirmed, errUnmet), true
-	case t.Accepted:
+	case t.Ask.Silent: // the rule's own error
+		return step, true
+	case step.Reason == "level" && step.Refusal.Error != "": // nothing the person could do about it
+		return Step{Do: Refuse, Refusal: step.Refusal}, true
+	case step.Refusal.Error == "" && (t.Accepted || step.Reason == "level"):
 		return Step{}, false
 	}
-	return explain(f, confirmed, ""), true
+	return step, true
 }
 
 // raised is the level that a second step of the weakest sort would bring.
@@ -163,8 +169,8 @@ func raised(proofs []factors.Proof, a account.Account) acr.Level {
 	return Reached(append(slices.Clip(proofs), more), a.Ceiling)
 }
 
-func explain(f *Facts, confirmed bool, refusal string) Step {
-	s := Step{Do: Explain, Reason: "phone", Refusal: Refusal{Error: refusal}}
+func explain(f *Facts, confirmed bool) Step {
+	s := Step{Do: Explain, Reason: "phone"}
 	switch {
 	case f.Refused && !confirmed:
 		s.Reason = "client"

@@ -1,0 +1,279 @@
+package signin
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/kapi-id/kapi/factors"
+	"github.com/kapi-id/kapi/internal/account"
+	"github.com/kapi-id/kapi/internal/audit"
+	"github.com/kapi-id/kapi/internal/fault"
+	"github.com/kapi-id/kapi/internal/throttle"
+)
+
+// Every answer to a first or second factor takes at least this long, plus jitter, so that the time tells nothing.
+const (
+	MinAnswer = 250 * time.Millisecond
+	maxJitter = 85 * time.Millisecond
+)
+
+// pressure slows a network that tries a lot; it never blocks, since a whole village may sit behind one address.
+var (
+	pressure = []throttle.Window{{N: 30, Per: time.Minute}}
+	maxBrake = 2 * time.Second
+)
+
+// ErrNotOwed says that the factor is not what is owed now: the pages show what is.
+var ErrNotOwed = fault.New(fault.Conflict, "signin.not_owed")
+
+// Begin shows a factor: a challenge if it is on offer now, ErrNotOwed otherwise.
+func (f *Flow) Begin(ctx context.Context, t Transaction, v Visit, factor string) (factors.Challenge, Step, error) {
+	s, x, step, err := f.offered(ctx, t, v, factor)
+	if err != nil {
+		return factors.Challenge{}, step, err
+	}
+	ch, err := x.Begin(ctx, f.try(s, v, s.t.Account))
+	return ch, step, err
+}
+
+// Again asks the factor to send once more.
+func (f *Flow) Again(ctx context.Context, t Transaction, v Visit, factor string) error {
+	s, x, _, err := f.offered(ctx, t, v, factor)
+	if err != nil {
+		return err
+	}
+	r, ok := x.(factors.Resender)
+	if !ok {
+		return ErrNotOwed
+	}
+	return r.Again(ctx, f.try(s, v, s.t.Account))
+}
+
+// Answer lets the factor judge an answer. The try is counted before it is judged; a right one clears the count, joins
+// the proofs together with its audit event, and what follows is settled at once. A wrong one is factors.ErrWrong, whatever
+// was wrong with it, after the same work and the same time.
+func (f *Flow) Answer(ctx context.Context, t Transaction, v Visit, factor string, answer factors.Answer) (Transaction, Step, Outcome, error) {
+	began := f.Now()
+	s, x, _, err := f.offered(ctx, t, v, factor)
+	if err != nil {
+		return t, Step{}, Outcome{}, err
+	}
+	who, err := f.who(ctx, s, v, x, answer)
+	if err != nil {
+		return t, Step{}, Outcome{}, err
+	}
+	proof, err := f.judge(ctx, s, v, x, who, answer)
+	f.rest(ctx, began, who.brake)
+	if err != nil {
+		return t, Step{}, Outcome{}, err
+	}
+	s.t.Account, s.t.Pending = proof.Account, ""
+	s.t.Proofs = append(slices.Clip(s.t.Proofs), proof)
+	s.account = who.account
+	s.t.Ceiling = s.account.Ceiling
+	err = f.commit(ctx, &s.t, func(ctx context.Context) error {
+		if err := f.Throttle.Clear(ctx, who.keys...); err != nil {
+			return err
+		}
+		return f.recordFactor(ctx, s, v, x, who, "ok")
+	})
+	if err != nil {
+		return t, Step{}, Outcome{}, err
+	}
+	if err := f.gather(ctx, s); err != nil {
+		return t, Step{}, Outcome{}, err
+	}
+	return f.settle(ctx, s, v)
+}
+
+// offered loads the facts and returns the factor if the step that is owed offers it.
+func (f *Flow) offered(ctx context.Context, t Transaction, v Visit, factor string) (*state, factors.Factor, Step, error) {
+	s, err := f.load(ctx, t, v)
+	if err != nil {
+		return nil, nil, Step{}, err
+	}
+	if s.t.State != Open {
+		return nil, nil, Step{}, ErrNotOwed
+	}
+	step := Next(s.t, s.facts)
+	x := f.Factors.Get(factor)
+	if x == nil || !slices.Contains(step.Offers, factor) || (step.Do != AskFirst && step.Do != AskSecond) {
+		return nil, nil, step, ErrNotOwed
+	}
+	return s, x, step, nil
+}
+
+func (f *Flow) try(s *state, v Visit, id account.ID) factors.Try {
+	return factors.Try{
+		Binding: s.t.ID, Purpose: factors.SignIn, Account: id, Service: s.client.DisplayName(v.Lang), Origin: f.Origin,
+		Place: v.Network, Lang: v.Lang,
+	}
+}
+
+// who is whom an answer is about, and under which names its tries are counted.
+type who struct {
+	account account.Account // zero = unknown, closed, or not said
+	keys    []string        // cleared by a right answer
+	key     string          // counted
+	brake   time.Duration   // asked of the pause, because of the network
+}
+
+// who resolves the person. A first factor that asks for an ID number says so by having the field in its form; unknown and closed
+// accounts go on as nobody, so that the factor does the same work for them. Tries are counted for the number, known or not;
+// a browser that this person signed in with before has a count of its own, which a stranger's tries do not touch.
+func (f *Flow) who(ctx context.Context, s *state, v Visit, x factors.Factor, answer factors.Answer) (who, error) {
+	info := x.Info()
+	var w who
+	if info.Stage == factors.Second {
+		w.account = s.account
+		w.key = "second:" + info.Name + ":" + string(s.account.ID)
+		w.keys = []string{w.key}
+		return w, nil
+	}
+	n, err := account.ParseNationalID(answer.Get("national_id"))
+	if err != nil {
+		return w, err
+	}
+	person := "first:" + info.Name + ":" + hex.EncodeToString(f.Keys.Index("throttle", string(n)))
+	w.key, w.keys = person, []string{person}
+	a, err := f.Accounts.AccountByNationalID(ctx, n)
+	switch {
+	case errors.Is(err, fault.ErrNotFound):
+	case err != nil:
+		return w, err
+	case a.State == account.Active:
+		w.account = a
+	}
+	if device := f.knownDevice(v.Known, a.ID); device != "" {
+		w.key = person + ":" + device
+		w.keys = append(w.keys, w.key)
+	}
+	if v.Network != "" {
+		wait, err := f.Throttle.Hit(ctx, "network:"+v.Network, pressure, f.Now())
+		if err != nil {
+			return w, err
+		}
+		w.brake = min(wait, maxBrake)
+	}
+	return w, nil
+}
+
+// judge counts the try, then lets the factor compare. While the key rests a first factor does no work and reads like a
+// wrong answer; a second factor, whose person is known, says how long.
+func (f *Flow) judge(ctx context.Context, s *state, v Visit, x factors.Factor, w who, answer factors.Answer) (factors.Proof, error) {
+	info := x.Info()
+	if info.Tries != (factors.Tries{}) {
+		verdict, err := f.Throttle.Take(ctx, w.key, throttle.Ladder(info.Tries), f.Now())
+		if err != nil {
+			return factors.Proof{}, err
+		}
+		if !verdict.Allowed {
+			return factors.Proof{}, f.locked(ctx, s, v, x, w, verdict)
+		}
+	}
+	proof, err := x.Verify(ctx, f.try(s, v, w.account.ID), answer)
+	switch {
+	case errors.Is(err, factors.ErrWrong):
+		return proof, errors.Join(f.recordFactor(ctx, s, v, x, w, "wrong"), err)
+	case err != nil:
+		return proof, err
+	case proof.Account != w.account.ID || proof.Account == "" || proof.Factor != info.Name || proof.Stage != info.Stage:
+		return proof, fault.New(fault.Internal, "") // a factor must not prove somebody else
+	}
+	return proof, nil
+}
+
+func (f *Flow) locked(ctx context.Context, s *state, v Visit, x factors.Factor, w who, verdict throttle.Verdict) error {
+	outcome := "locked"
+	if verdict.Disabled {
+		outcome = "disabled"
+	}
+	if err := f.recordFactor(ctx, s, v, x, w, outcome); err != nil {
+		return err
+	}
+	switch {
+	case x.Info().Stage == factors.First:
+		return factors.ErrWrong
+	case verdict.Disabled:
+		return fault.New(fault.Denied, "answer.disabled")
+	}
+	wait := verdict.Until.Sub(f.Now())
+	return fault.New(fault.Throttled, "answer.locked").With("n", int(wait.Minutes())+1).After(wait)
+}
+
+func (f *Flow) recordFactor(ctx context.Context, s *state, v Visit, x factors.Factor, w who, outcome string) error {
+	info := x.Info()
+	if f.Observe != nil {
+		f.Observe(Observation{Factor: info.Name, Client: s.client.ID, Outcome: outcome})
+	}
+	name := audit.SigninFirst
+	if info.Stage == factors.Second {
+		name = audit.SigninSecond
+	}
+	t := s.t
+	t.Account = w.account.ID
+	return f.record(ctx, name, outcome, &t, v, map[string]string{"factor": info.Name})
+}
+
+// rest asks the pause for what is missing to the minimum answer time.
+func (f *Flow) rest(ctx context.Context, began time.Time, brake time.Duration) {
+	jitter := time.Duration(rand.Int64N(int64(maxJitter)))
+	if f.Jitter != nil {
+		jitter = f.Jitter()
+	}
+	missing := MinAnswer + jitter + brake - f.Now().Sub(began)
+	if missing <= 0 {
+		return
+	}
+	if f.Pause != nil {
+		f.Pause(ctx, missing)
+		return
+	}
+	timer := time.NewTimer(missing)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
+
+// RenewPage is the page of the factor whose secret must be changed.
+func (f *Flow) RenewPage(ctx context.Context, t Transaction, v Visit) (factors.Page, string, error) {
+	s, err := f.load(ctx, t, v)
+	if err != nil {
+		return factors.Page{}, "", err
+	}
+	step := Next(s.t, s.facts)
+	if s.t.State != Open || step.Do != Renew {
+		return factors.Page{}, "", ErrNotOwed
+	}
+	name := step.Offers[0]
+	r, ok := f.Factors.Get(name).(factors.Renewer)
+	if !ok {
+		return factors.Page{}, "", fault.New(fault.Internal, "")
+	}
+	p, err := r.RenewPage(ctx, f.try(s, v, s.t.Account))
+	return p, name, err
+}
+
+// Renew takes the new secret. The factor stores it and its event before the transaction moves: if the second write is
+// lost the person is asked once more, and nothing is let through.
+func (f *Flow) Renew(ctx context.Context, t Transaction, v Visit, answer factors.Answer) (Transaction, Step, Outcome, error) {
+	return f.change(ctx, t, v, Renew, func(s *state) error {
+		r, ok := f.Factors.Get(Next(s.t, s.facts).Offers[0]).(factors.Renewer)
+		if !ok {
+			return fault.New(fault.Internal, "")
+		}
+		if err := r.Renew(ctx, f.try(s, v, s.t.Account), answer); err != nil {
+			return err
+		}
+		s.t.Renewed = true
+		return f.commit(ctx, &s.t, func(ctx context.Context) error {
+			return f.record(ctx, audit.PasswordChanged, "ok", &s.t, v, map[string]string{"reason": "renew"})
+		})
+	})
+}

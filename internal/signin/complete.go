@@ -1,0 +1,154 @@
+package signin
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/kapi-id/kapi/factors"
+	"github.com/kapi-id/kapi/internal/account"
+	"github.com/kapi-id/kapi/internal/audit"
+	"github.com/kapi-id/kapi/internal/fault"
+	"github.com/kapi-id/kapi/internal/session"
+)
+
+// complete lets the session stand and makes the transaction ready, in one commit. Plain single sign-on only moves the
+// session's clock; every new proof gives the session a new token (OWASP ASVS 7.2.4: fixation), and another person in the same
+// browser ends the session that was there.
+func (f *Flow) complete(ctx context.Context, s *state, v Visit) (Outcome, error) {
+	now := f.Now()
+	if s.session.ID == "" {
+		var err error
+		if s.session, err = f.sessionOf(ctx, v); err != nil {
+			return Outcome{}, err
+		}
+	}
+	if s.t.Adopted > 0 && s.session.ID != s.t.Session {
+		return Outcome{}, errSessionGone
+	}
+	t := s.t
+	t.State = Ready
+	if len(t.Proofs) == t.Adopted {
+		err := f.commit(ctx, &t, func(ctx context.Context) error {
+			if err := f.Sessions.TouchSession(ctx, t.Session, now); err != nil {
+				return err
+			}
+			return f.recordCompleted(ctx, s, &t, v)
+		})
+		if err == nil {
+			s.t = t
+		}
+		return Outcome{}, err
+	}
+	for i := range t.Proofs {
+		t.Proofs[i].Renew = t.Proofs[i].Renew && !t.Renewed
+	}
+	var found session.Session
+	if !s.client.SSOIsolated {
+		found = s.session
+	}
+	token, hash := f.Keys.NewToken()
+	raised := found.ID != "" && found.Account == t.Account
+	stands := session.Session{ID: uuid.NewString(), Account: t.Account, Proofs: t.Proofs, CreatedAt: now, ExpiresAt: now.Add(session.Life)}
+	if raised {
+		stands = found
+		stands.Proofs = merge(found.Proofs, t.Proofs)
+	}
+	stands.Level, stands.SeenAt, stands.Network, stands.Agent = Reached(stands.Proofs, t.Ceiling), now, v.Network, v.Agent
+	t.Session, t.SessionEnds = stands.ID, stands.ExpiresAt
+	err := f.commit(ctx, &t, func(ctx context.Context) error {
+		if err := f.place(ctx, found, stands, raised, hash); err != nil {
+			return err
+		}
+		return f.recordCompleted(ctx, s, &t, v)
+	})
+	if err != nil {
+		return Outcome{}, err
+	}
+	s.t = t
+	out := Outcome{SessionToken: token, Known: f.know(v.Known, t.Account)}
+	if s.client.SSOIsolated {
+		out.SessionToken = ""
+	}
+	return out, nil
+}
+
+// errSessionGone: the session whose proofs were adopted was ended meanwhile, perhaps from another device.
+var errSessionGone = errors.New("the adopted session has ended")
+
+// place writes the session that stands; another person's session in this browser ends.
+func (f *Flow) place(ctx context.Context, found, stands session.Session, raised bool, hash []byte) error {
+	if raised {
+		return f.Sessions.RotateSession(ctx, stands, hash)
+	}
+	if found.ID != "" {
+		err := f.Sessions.EndSession(ctx, found.Account, found.ID, f.Now())
+		if err != nil && !errors.Is(err, fault.ErrNotFound) {
+			return err
+		}
+	}
+	return f.Sessions.CreateSession(ctx, stands, hash)
+}
+
+func (f *Flow) recordCompleted(ctx context.Context, s *state, t *Transaction, v Visit) error {
+	return f.record(ctx, audit.SigninCompleted, "ok", t, v, map[string]string{
+		"acr": Reached(t.Proofs, t.Ceiling).Short(), "amr": strings.Join(Methods(t.Proofs), " "), "service": s.client.DisplayName(""),
+	})
+}
+
+// merge adds the new proofs to those of the session; the newer proof of a factor replaces the older one.
+func merge(old, added []factors.Proof) []factors.Proof {
+	out := slices.Clone(added)
+	for _, p := range old {
+		if !slices.ContainsFunc(out, func(q factors.Proof) bool { return q.Factor == p.Factor }) {
+			out = append(out, p)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b factors.Proof) int { return a.At.Compare(b.At) })
+	return out
+}
+
+// The known-device cookie is an id and up to maxKnown MACs, one for each person who completed a sign-in with this
+// browser. It proves nothing to anybody: it only gives the browser a try counter of its own.
+const maxKnown = 5
+
+// knownDevice returns the device's id if the cookie knows the account, else "".
+func (f *Flow) knownDevice(cookie string, id account.ID) string {
+	device, macs := splitKnown(cookie)
+	if device == "" || id == "" {
+		return ""
+	}
+	for _, m := range macs {
+		if b, err := base64.RawURLEncoding.DecodeString(m); err == nil && f.Keys.CheckKnown(b, "known", device, string(id)) {
+			return device
+		}
+	}
+	return ""
+}
+
+// know returns the cookie with the account added, "" if it is known already.
+func (f *Flow) know(cookie string, id account.ID) string {
+	if f.knownDevice(cookie, id) != "" {
+		return ""
+	}
+	device, macs := splitKnown(cookie)
+	if device == "" {
+		token, _ := f.Keys.NewToken()
+		device, macs = token[:22], nil
+	}
+	mac := base64.RawURLEncoding.EncodeToString(f.Keys.Known("known", device, string(id)))
+	macs = append([]string{mac}, macs...)
+	return device + "." + strings.Join(macs[:min(len(macs), maxKnown)], ".")
+}
+
+func splitKnown(cookie string) (device string, macs []string) {
+	parts := strings.Split(cookie, ".")
+	if len(cookie) > 512 || len(parts[0]) != 22 {
+		return "", nil
+	}
+	return parts[0], parts[1:min(len(parts), maxKnown+1)]
+}

@@ -1,0 +1,410 @@
+package signin
+
+import (
+	"context"
+	"crypto/subtle"
+	"errors"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/kapi-id/kapi/clients"
+	"github.com/kapi-id/kapi/factors"
+	"github.com/kapi-id/kapi/internal/account"
+	"github.com/kapi-id/kapi/internal/audit"
+	"github.com/kapi-id/kapi/internal/fault"
+	"github.com/kapi-id/kapi/internal/session"
+	"github.com/kapi-id/kapi/internal/throttle"
+)
+
+// Consents is what the consent rule reads and writes.
+type Consents interface {
+	Consent(ctx context.Context, id account.ID, client string) ([]string, error)
+	SaveConsent(ctx context.Context, id account.ID, client string, scopes []string, now time.Time) error
+}
+
+// Flow drives transactions. Every field is required but Pause, Jitter, Observe and Log.
+type Flow struct {
+	Store    Store
+	Sessions session.Store
+	Accounts account.Store
+	Consents Consents
+	Clients  clients.Store
+	Factors  *factors.Registry
+	Throttle throttle.Store
+	Audit    audit.Recorder
+	Keys     Keys
+	Origin   string // host of the issuer, as shown to people
+	Now      func() time.Time
+	Log      *slog.Logger
+
+	// Pause waits; the host asks it for what is missing to the minimum answer time. nil = really wait.
+	Pause func(ctx context.Context, d time.Duration)
+	// Jitter is added to the minimum answer time. nil = 0 to 85 ms at random.
+	Jitter func() time.Duration
+	// Observe hears of every answered factor, for metrics.
+	Observe func(Observation)
+}
+
+// Observation is one answered factor.
+type Observation struct{ Factor, Client, Outcome string }
+
+// Keys makes the keyed values of a sign-in; *secret.Ring stands behind it.
+type Keys interface {
+	Subject(parts ...string) string              // clients.Client.Subject
+	Index(place, value string) []byte            // blind index
+	Known(parts ...string) []byte                // MAC of the known-device cookie
+	CheckKnown(mac []byte, parts ...string) bool //
+	NewToken() (token string, hash []byte)       // of a session
+	HashToken(token string) []byte               //
+}
+
+// Visit is the request behind a step.
+type Visit struct {
+	Browser []byte // hash of the browser cookie's secret; nil if there is none
+	Session string // token of the session cookie; ""
+	Known   string // the known-device cookie; ""
+	Network string
+	Agent   string
+	Request string
+	Lang    string
+}
+
+// Outcome is what a completed sign-in gives to the browser.
+type Outcome struct {
+	SessionToken string // set the cookie; "" = leave it
+	Known        string // set the cookie; "" = leave it
+}
+
+// New makes an open transaction for this browser. It stores nothing.
+func New(ask Ask, browser []byte, now time.Time) Transaction {
+	id, err := uuid.NewRandom()
+	if err != nil {
+		panic(err) // the system has no randomness: nothing may go on
+	}
+	return Transaction{ID: id.String(), Browser: browser, State: Open, Ask: ask, CreatedAt: now, ExpiresAt: now.Add(Life), Version: 1}
+}
+
+// Load returns the transaction if it belongs to the visiting browser. Faults: "signin.expired", "signin.other_browser".
+func (f *Flow) Load(ctx context.Context, id string, v Visit) (Transaction, error) {
+	if id == "" || len(id) > 64 {
+		return Transaction{}, fault.New(fault.NotFound, "signin.expired")
+	}
+	t, err := f.Store.Transaction(ctx, id, f.Now())
+	if errors.Is(err, fault.ErrNotFound) {
+		return t, fault.New(fault.Expired, "signin.expired")
+	}
+	if err != nil {
+		return t, err
+	}
+	if len(v.Browser) == 0 || subtle.ConstantTimeCompare(t.Browser, v.Browser) != 1 {
+		return Transaction{}, fault.New(fault.Denied, "signin.other_browser")
+	}
+	return t, nil
+}
+
+// Client returns the registration behind a transaction; Kapi's own for Self.
+func (f *Flow) Client(ctx context.Context, id string) (clients.Client, error) {
+	if id == Self {
+		return clients.Client{ID: Self, Name: map[string]string{"": "Kapi", "tr": "Kapı"}}, nil
+	}
+	return f.Clients.Client(ctx, id)
+}
+
+// state is a transaction with all that Next needs, loaded once per request.
+type state struct {
+	t       Transaction
+	client  clients.Client
+	account account.Account
+	session session.Session // of this browser, where it was looked up and lives
+	facts   Facts
+}
+
+// Owed decides what is owed now; on the first visit it adopts the session of the browser, and it carries out what needs no person:
+// completing and refusing. Where nothing is owed any more the returned transaction is Ready or Refused.
+func (f *Flow) Owed(ctx context.Context, t Transaction, v Visit) (Transaction, Step, Outcome, error) {
+	s, err := f.load(ctx, t, v)
+	if err != nil {
+		return t, Step{}, Outcome{}, err
+	}
+	return f.settle(ctx, s, v)
+}
+
+func (f *Flow) settle(ctx context.Context, s *state, v Visit) (Transaction, Step, Outcome, error) {
+	if s.t.State != Open {
+		return s.t, Step{}, Outcome{}, nil
+	}
+	step := Next(s.t, s.facts)
+	switch step.Do {
+	case Complete:
+		out, err := f.complete(ctx, s, v)
+		if errors.Is(err, errSessionGone) {
+			return f.restart(ctx, s, v)
+		}
+		return s.t, step, out, err
+	case Refuse:
+		err := f.refuse(ctx, &s.t, v, step.Refusal)
+		return s.t, step, Outcome{}, err
+	}
+	return s.t, step, Outcome{}, nil
+}
+
+// restart forgets what came from a session that is gone; the person is asked anew.
+func (f *Flow) restart(ctx context.Context, s *state, v Visit) (Transaction, Step, Outcome, error) {
+	s.t.Progress = Progress{Begun: true, Lang: s.t.Lang}
+	s.account, s.session = account.Account{}, session.Session{}
+	if err := f.save(ctx, &s.t); err != nil {
+		return s.t, Step{}, Outcome{}, err
+	}
+	if err := f.gather(ctx, s); err != nil {
+		return s.t, Step{}, Outcome{}, err
+	}
+	return f.settle(ctx, s, v)
+}
+
+// load gathers the facts and, on the first visit, decides about single sign-on.
+func (f *Flow) load(ctx context.Context, t Transaction, v Visit) (*state, error) {
+	s := &state{t: t}
+	var err error
+	if s.client, err = f.Client(ctx, t.Ask.Client); err != nil {
+		return nil, err
+	}
+	if t.State != Open {
+		return s, nil
+	}
+	if !t.Begun {
+		if err := f.begin(ctx, s, v); err != nil {
+			return nil, err
+		}
+	}
+	return s, f.gather(ctx, s)
+}
+
+// begin adopts the living session of this browser, or decides that there is none to adopt.
+func (f *Flow) begin(ctx context.Context, s *state, v Visit) error {
+	s.t.Begun = true
+	found, err := f.sessionOf(ctx, v)
+	if err != nil {
+		return err
+	}
+	s.session = found
+	if found.ID != "" {
+		a, err := f.Accounts.Account(ctx, found.Account)
+		if err != nil && !errors.Is(err, fault.ErrNotFound) {
+			return err
+		}
+		if proofs, ok := Adopt(s.t, found, a, s.client, s.client.Subject(f.Keys.Subject, a.ID), f.Now()); ok {
+			s.account = a
+			s.t.Account, s.t.Ceiling, s.t.Proofs, s.t.Adopted = a.ID, a.Ceiling, proofs, len(proofs)
+			s.t.Session, s.t.SessionEnds = found.ID, found.ExpiresAt
+		}
+	}
+	if s.t.Adopted == 0 {
+		return nil // nothing to remember: the next visit would decide the same
+	}
+	return f.save(ctx, &s.t)
+}
+
+func (f *Flow) sessionOf(ctx context.Context, v Visit) (session.Session, error) {
+	if v.Session == "" {
+		return session.Session{}, nil
+	}
+	s, err := f.Sessions.SessionByToken(ctx, f.Keys.HashToken(v.Session))
+	if errors.Is(err, fault.ErrNotFound) || (err == nil && !s.Alive(f.Now())) {
+		return session.Session{}, nil
+	}
+	return s, err
+}
+
+// gather loads what the rules may ask of the person: nothing before a first factor, consent only where the client has it.
+func (f *Flow) gather(ctx context.Context, s *state) error {
+	s.facts = Facts{Now: f.Now(), Client: s.client}
+	for _, x := range f.Factors.All(factors.First) {
+		if s.client.TakesFirst(x.Info().Name) {
+			s.facts.Firsts = append(s.facts.Firsts, x.Info().Name)
+		}
+	}
+	if s.t.Account == "" {
+		return nil
+	}
+	if s.account.ID == "" {
+		a, err := f.Accounts.Account(ctx, s.t.Account)
+		if err != nil && !errors.Is(err, fault.ErrNotFound) {
+			return err
+		}
+		s.account = a
+	}
+	s.facts.Account = s.account
+	s.facts.Subject = s.client.Subject(f.Keys.Subject, s.t.Account)
+	if !has(s.t.Proofs, factors.Second) && (s.account.TwoFactor || max(s.t.Ask.Want, s.t.Ask.Must) > Reached(s.t.Proofs, s.account.Ceiling)) {
+		f.seconds(ctx, s)
+	}
+	if s.client.Consent == "once" && !s.t.Consented {
+		var err error
+		if s.facts.Consent, err = f.Consents.Consent(ctx, s.t.Account, s.client.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// seconds finds the second factors that suit the account. One that cannot tell is not offered; the others still are.
+func (f *Flow) seconds(ctx context.Context, s *state) {
+	for _, x := range f.Factors.All(factors.Second) {
+		name := x.Info().Name
+		if a, ok := x.(factors.Available); ok {
+			can, err := a.Available(ctx, s.t.Account)
+			if err != nil {
+				f.log().ErrorContext(ctx, "factor cannot tell whether it is available", "factor", name, "err", err)
+			}
+			if err != nil || !can {
+				continue
+			}
+		}
+		if !s.client.TakesSecond(name) {
+			s.facts.Refused = true
+			continue
+		}
+		s.facts.Seconds = append(s.facts.Seconds, name)
+	}
+}
+
+// change applies fn to the transaction if the step do is owed now, saves it with an event, and settles what follows.
+func (f *Flow) change(ctx context.Context, t Transaction, v Visit, do Do, fn func(*state) error) (Transaction, Step, Outcome, error) {
+	s, err := f.load(ctx, t, v)
+	if err != nil {
+		return t, Step{}, Outcome{}, err
+	}
+	if s.t.State != Open || Next(s.t, s.facts).Do != do {
+		return f.settle(ctx, s, v) // a second tab, the back button: show what is owed instead
+	}
+	if err := fn(s); err != nil {
+		return t, Step{}, Outcome{}, err
+	}
+	if err := f.gather(ctx, s); err != nil {
+		return t, Step{}, Outcome{}, err
+	}
+	return f.settle(ctx, s, v)
+}
+
+func (f *Flow) save(ctx context.Context, t *Transaction) error {
+	v, err := f.Store.SaveTransaction(ctx, *t)
+	if err != nil {
+		return err
+	}
+	t.Version = v
+	return nil
+}
+
+// commit saves the transaction together with what also does. The version moves only once the commit stands, since the
+// database may ask for the whole to be done again.
+func (f *Flow) commit(ctx context.Context, t *Transaction, also func(context.Context) error) error {
+	var version int64
+	err := f.Store.Atomically(ctx, func(ctx context.Context) (err error) {
+		if err := also(ctx); err != nil {
+			return err
+		}
+		version, err = f.Store.SaveTransaction(ctx, *t)
+		return err
+	})
+	if err == nil {
+		t.Version = version
+	}
+	return err
+}
+
+// Prefer remembers the factor the person chose for the step that is owed.
+func (f *Flow) Prefer(ctx context.Context, t Transaction, v Visit, factor string) (Transaction, Step, Outcome, error) {
+	s, err := f.load(ctx, t, v)
+	if err != nil {
+		return t, Step{}, Outcome{}, err
+	}
+	step := Next(s.t, s.facts)
+	if s.t.State == Open && slices.Contains(step.Offers, factor) && (step.Do == AskFirst || step.Do == AskSecond) {
+		s.t.Pending = factor
+		if err := f.save(ctx, &s.t); err != nil {
+			return t, Step{}, Outcome{}, err
+		}
+	}
+	return f.settle(ctx, s, v)
+}
+
+// Choose answers prompt=select_account: go on as the person of the session, or forget it for this transaction.
+func (f *Flow) Choose(ctx context.Context, t Transaction, v Visit, same bool) (Transaction, Step, Outcome, error) {
+	return f.change(ctx, t, v, ChooseAccount, func(s *state) error {
+		s.t.Chosen = true
+		if !same {
+			s.t.Progress = Progress{Begun: true, Chosen: true, Lang: s.t.Lang}
+			s.account = account.Account{}
+		}
+		return f.save(ctx, &s.t)
+	})
+}
+
+// Accept takes note that the person knows the level is out of reach: a voluntary wish goes on, a need is refused.
+func (f *Flow) Accept(ctx context.Context, t Transaction, v Visit) (Transaction, Step, Outcome, error) {
+	return f.change(ctx, t, v, Explain, func(s *state) error {
+		if r := Next(s.t, s.facts).Refusal; r.Error != "" {
+			return f.refuse(ctx, &s.t, v, r)
+		}
+		s.t.Accepted = true
+		return f.save(ctx, &s.t)
+	})
+}
+
+// AnswerConsent stores a yes and refuses with access_denied on a no.
+func (f *Flow) AnswerConsent(ctx context.Context, t Transaction, v Visit, yes bool) (Transaction, Step, Outcome, error) {
+	return f.change(ctx, t, v, AskConsent, func(s *state) error {
+		if !yes {
+			return f.refuse(ctx, &s.t, v, Refusal{Error: errAccessDenied, Description: "consent_refused"})
+		}
+		s.t.Consented = true
+		return f.commit(ctx, &s.t, func(ctx context.Context) error {
+			if err := f.Consents.SaveConsent(ctx, s.t.Account, s.client.ID, s.t.Ask.Scopes, f.Now()); err != nil {
+				return err
+			}
+			return f.record(ctx, audit.ConsentGiven, "ok", &s.t, v, nil)
+		})
+	})
+}
+
+// Cancel ends the sign-in with access_denied, at any step.
+func (f *Flow) Cancel(ctx context.Context, t Transaction, v Visit) (Transaction, error) {
+	if t.State != Open {
+		return t, nil
+	}
+	err := f.refuse(ctx, &t, v, Refusal{Error: errAccessDenied, Description: "user_cancelled"})
+	return t, err
+}
+
+// Speak remembers a language switch made in this transaction.
+func (f *Flow) Speak(ctx context.Context, t Transaction, lang string) error {
+	if t.State != Open || (lang != "tr" && lang != "en") {
+		return nil
+	}
+	t.Lang = lang
+	return f.save(ctx, &t)
+}
+
+func (f *Flow) refuse(ctx context.Context, t *Transaction, v Visit, r Refusal) error {
+	t.State, t.Refusal = Refused, r
+	return f.commit(ctx, t, func(ctx context.Context) error {
+		return f.record(ctx, audit.SigninRefused, r.Error, t, v, map[string]string{"error": r.Error})
+	})
+}
+
+func (f *Flow) record(ctx context.Context, name audit.Name, outcome string, t *Transaction, v Visit, details map[string]string) error {
+	return f.Audit.Record(ctx, audit.Event{
+		At: f.Now(), Name: name, Outcome: outcome, Actor: string(t.Account), Subject: string(t.Account), Client: t.Ask.Client,
+		Session: t.Session, Request: v.Request, Network: v.Network, Agent: v.Agent, Details: details,
+	})
+}
+
+func (f *Flow) log() *slog.Logger {
+	if f.Log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return f.Log
+}
