@@ -24,6 +24,9 @@ type Message struct {
 	CreatedAt time.Time
 }
 
+// Hold is the longest time a living worker keeps a claimed message: an Outbox may take an older claim for that of a dead one.
+const Hold = 30 * time.Second
+
 // Outbox is the stored queue.
 type Outbox interface {
 	Enqueue(ctx context.Context, m Message) error
@@ -41,6 +44,17 @@ type Outbox interface {
 // Gateway sends one message, or says whether it certainly did not go out.
 type Gateway interface {
 	Name() string
-	// Send returns nil when the gateway took the message. The id is an idempotency key.
+	// Send returns nil when the gateway took the message. The id is an idempotency key. An error that is no *Failure counts
+	// as Unsure.
 	Send(ctx context.Context, m Message) error
 }
+
+// Runner is an optional extra: a gateway that holds a connection. The worker runs it until ctx ends.
+type Runner interface{ Run(ctx context.Context) }
+
+// Ready is an optional extra: a gateway that knows without a call that it cannot send now.
+type Ready interface{ Ready() bool }
+
+// Idempotent is an optional extra: a gateway that drops a second message with the same id, so that an unsure one may be
+// sent there again.
+type Idempotent interface{ Idempotent() bool }

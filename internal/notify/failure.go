@@ -1,0 +1,48 @@
+package notify
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Failure says what a failed Send means for the message. Make it with NotSent, Busy, Refused or Unsure.
+type Failure struct {
+	Certain    bool          // the message certainly did not go out: another gateway may try
+	Final      bool          // it is the message's fault (a number nobody serves): this gateway will never take it
+	Silent     bool          // the gateway did not answer at all; a few in a row open the breaker at once
+	RetryAfter time.Duration // what the gateway asked for
+	Err        error         // for the log; never holds a number or a text
+}
+
+func (f *Failure) Error() string { return f.Err.Error() }
+func (f *Failure) Unwrap() error { return f.Err }
+
+// NotSent: the gateway could not be reached or answered that it failed.
+func NotSent(err error, silent bool) *Failure {
+	return &Failure{Certain: true, Silent: silent, Err: err}
+}
+
+// Busy: the gateway asks to wait.
+func Busy(err error, after time.Duration) *Failure {
+	return &Failure{Certain: true, RetryAfter: after, Err: err}
+}
+
+// Refused: the gateway will not carry this message, however often it is asked.
+func Refused(err error) *Failure { return &Failure{Certain: true, Final: true, Err: err} }
+
+// Unsure: the request left and no answer came, so that nobody can tell. It is not sent by another gateway, since a person
+// who gets a code twice cannot tell which holds.
+func Unsure(err error) *Failure { return &Failure{Silent: true, Err: err} }
+
+// failureOf reads err; what is no Failure is unsure.
+func failureOf(err error) *Failure {
+	if err == nil {
+		return nil
+	}
+	var f *Failure
+	if errors.As(err, &f) {
+		return f
+	}
+	return Unsure(fmt.Errorf("gateway: %w", err))
+}
