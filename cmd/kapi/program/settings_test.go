@@ -1,0 +1,77 @@
+package program
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestResolve(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name, content string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	for _, tc := range []struct {
+		name   string
+		flags  map[string]string
+		env    []string
+		config string
+		check  func(Settings) bool
+		err    string
+	}{
+		{name: "defaults", check: func(s Settings) bool {
+			return s.Issuer == "http://localhost:8080" && s.Listen == "127.0.0.1:8080" && s.SecretFile == "kapi.db.secret" && s.AuditAnchor == "audit.anchor"
+		}},
+		{name: "a flag wins over the environment", flags: map[string]string{"LISTEN": "127.0.0.1:1"}, env: []string{"KAPI_LISTEN=127.0.0.1:2"},
+			check: func(s Settings) bool { return s.Listen == "127.0.0.1:1" }},
+		{name: "the environment wins over the file", config: "KAPI_LISTEN=127.0.0.1:3\n# a note\n\nKAPI_LOG_LEVEL=warn\n", env: []string{"KAPI_LISTEN=127.0.0.1:2", "HOME=/x"},
+			check: func(s Settings) bool { return s.Listen == "127.0.0.1:2" && s.LogLevel == "warn" }},
+		{name: "a value by file", env: []string{"KAPI_DATABASE_FILE=" + file("db", "postgres://u:p@h/d\n"), "KAPI_SECRET_FILE=x"},
+			check: func(s Settings) bool { return s.Database == "postgres://u:p@h/d" && s.SecretFile == "x" }},
+		{name: "unknown, near", env: []string{"KAPI_ISUER=http://localhost:1"}, err: "did you mean KAPI_ISSUER?"},
+		{name: "unknown, far", env: []string{"KAPI_QQQQQQQQ=1"}, err: "unknown setting KAPI_QQQQQQQQ"},
+		{name: "twice", env: []string{"KAPI_LISTEN=127.0.0.1:2", "KAPI_LISTEN_FILE=" + file("l", "127.0.0.1:3")}, err: "keep one"},
+		{name: "a file that is not there", env: []string{"KAPI_LISTEN_FILE=" + dir + "/none"}, err: "no such file"},
+		{name: "a password by flag", flags: map[string]string{"DATABASE": "postgres://u:p@h/d"}, err: "carries a password"},
+		{name: "a gateway password by flag", flags: map[string]string{"SMS": "inbox:http://127.0.0.1:1,smpp://u:p@h:1"}, err: "carries a password"},
+		{name: "not a line", config: "LISTEN\n", err: "want KAPI_NAME=value"},
+		{name: "foreign line", config: "LISTEN=1\n", err: "no setting"},
+		{name: "issuer with a path", env: []string{"KAPI_ISSUER=https://a.example/x"}, err: "no path"},
+		{name: "issuer with a slash", env: []string{"KAPI_ISSUER=https://a.example/"}, err: "no trailing slash"},
+		{name: "issuer in clear", env: []string{"KAPI_ISSUER=http://a.example"}, err: "must be https"},
+		{name: "issuer on loopback", env: []string{"KAPI_ISSUER=http://127.0.0.1:9"}, check: func(s Settings) bool { return s.host() == "127.0.0.1:9" }},
+		{name: "issuer in capitals", env: []string{"KAPI_ISSUER=https://A.example"}, err: "lower case"},
+		{name: "half a certificate", env: []string{"KAPI_TLS_CERT=x"}, err: "go together"},
+		{name: "a certificate without https", env: []string{"KAPI_TLS_CERT=x", "KAPI_TLS_KEY=y"}, err: "not https"},
+		{name: "postgres without a root key", env: []string{"KAPI_DATABASE=postgres://h/d"}, err: "KAPI_SECRET_FILE is needed"},
+		{name: "another database", env: []string{"KAPI_DATABASE=mysql:x"}, err: "must begin with"},
+		{name: "proxies", env: []string{"KAPI_TRUSTED_PROXIES=10.0.0.0/8, ::1"}, check: func(s Settings) bool {
+			return len(s.TrustedProxies) == 2 && s.TrustedProxies[1].String() == "::1/128"
+		}},
+		{name: "no proxy", env: []string{"KAPI_TRUSTED_PROXIES=me"}, err: "no address"},
+		{name: "level", env: []string{"KAPI_LOG_LEVEL=loud"}, err: "debug, info, warn or error"},
+		{name: "the test clock", env: []string{"KAPI_TEST_CLOCK=x"}, err: "release build"},
+		{name: "all mistakes at once", env: []string{"KAPI_LOG_LEVEL=loud", "KAPI_LISTEN=here"}, err: "want host:port"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			config := ""
+			if tc.config != "" {
+				config = file("config", tc.config)
+			}
+			s, err := resolve(tc.flags, tc.env, config)
+			switch {
+			case tc.err != "" && (err == nil || !strings.Contains(err.Error(), tc.err)):
+				t.Errorf("error %v, want one with %q", err, tc.err)
+			case tc.err == "" && err != nil:
+				t.Error(err)
+			case tc.err == "" && !tc.check(s):
+				t.Errorf("%+v", s)
+			}
+		})
+	}
+}
