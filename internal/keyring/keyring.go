@@ -16,8 +16,8 @@ type Stored struct {
 }
 
 // Store keeps signing keys. SigningKeys lists all, oldest first. CreateSigningKey answers fault.ErrConflict when the KID
-// is taken. UpdateSigningKey writes State and the times if Version is still the stored one and raises it; else
-// fault.ErrConflict.
+// is taken. UpdateSigningKey writes State, the times and Sealed (empty when the key is removed) if Version is still
+// the stored one and raises it; else fault.ErrConflict.
 type Store interface {
 	SigningKeys(ctx context.Context) ([]Stored, error)
 	CreateSigningKey(ctx context.Context, k Stored) error
