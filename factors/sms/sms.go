@@ -1,0 +1,307 @@
+package sms
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/big"
+	"time"
+
+	"github.com/kapi-id/kapi/factors"
+	"github.com/kapi-id/kapi/internal/account"
+	"github.com/kapi-id/kapi/internal/acr"
+	"github.com/kapi-id/kapi/internal/fault"
+	"github.com/kapi-id/kapi/internal/words"
+)
+
+// Numbers of a challenge (NIST SP 800-63B-4 §3.1.3.2 allows 10 minutes and 20 bits, which six digits are).
+const (
+	Life  = 5 * time.Minute
+	Tries = 5
+
+	firstWait = 30 * time.Second // before a second code; doubled by each one sent
+	mostWait  = 2 * time.Minute
+	// A code that lives shorter than this is not worth sending: who asks then waits for the end and gets a fresh one.
+	leastLife = time.Minute
+)
+
+const (
+	name    = "sms"
+	channel = "sms"
+)
+
+//go:embed pages
+var files embed.FS
+
+// Factor sends and compares codes.
+type Factor struct {
+	kit   factors.Kit
+	words *words.Catalogue
+}
+
+// New returns the factor over its kit.
+func New(kit factors.Kit) *Factor {
+	c, err := words.Load(pages())
+	if err != nil {
+		panic(err) // the words are part of the program: a test has read them
+	}
+	return &Factor{kit: kit, words: c}
+}
+
+func pages() fs.FS {
+	sub, err := fs.Sub(files, "pages")
+	if err != nil {
+		panic(err)
+	}
+	return sub
+}
+
+// Pages holds page.html and words.json.
+func (f *Factor) Pages() fs.FS { return pages() }
+
+// Info: ten wrong answers of a person lock for ten minutes, a hundred switch the factor off (ASVS 6.6.3).
+func (f *Factor) Info() factors.Info {
+	return factors.Info{
+		Name: name, Stage: factors.Second, Order: 30,
+		Tries: factors.Tries{Free: 10, First: 10 * time.Minute, Most: 10 * time.Minute, Disable: 100},
+	}
+}
+
+// Available says whether the person has an ID-verified phone.
+func (f *Factor) Available(ctx context.Context, id account.ID) (bool, error) {
+	if id == "" {
+		return false, nil
+	}
+	_, ok, err := f.kit.Phone.Ending(ctx, id)
+	return ok, err
+}
+
+// View is the data of page.html.
+type View struct {
+	Ending string    // last two digits of the number
+	Open   bool      // a code was sent and may be entered
+	Until  time.Time // when Open: the end of its life
+	Spent  bool      // all tries are used: only a new code helps
+}
+
+// memo is what a ticket remembers of the challenge besides the code.
+type memo struct {
+	Sends   int `json:"sends"`   // codes sent in a row, for the growing wait
+	Carried int `json:"carried"` // tries counted on earlier codes of this challenge
+}
+
+// challenge is a ticket that was found, with what follows from it.
+type challenge struct {
+	factors.Ticket
+	memo
+}
+
+func (c challenge) left() int   { return Tries - c.Carried - c.Tries }
+func (c challenge) spent() bool { return c.left() <= 0 }
+
+// resend is when a further code may be asked for.
+func (c challenge) resend() time.Time {
+	at := c.CreatedAt.Add(min(firstWait<<min(c.Sends-1, 8), mostWait))
+	if at.After(c.ExpiresAt) || !c.spent() && at.After(c.ExpiresAt.Add(-leastLife)) {
+		return c.ExpiresAt
+	}
+	return at
+}
+
+// find returns the open challenge of the try; fault.ErrNotFound.
+func (f *Factor) find(ctx context.Context, try factors.Try) (challenge, error) {
+	t, err := f.kit.Tickets.Find(ctx, try.Binding, try.Purpose)
+	if err != nil {
+		return challenge{}, err
+	}
+	c := challenge{Ticket: t}
+	if err := json.Unmarshal(t.Data, &c.memo); err != nil {
+		return challenge{}, fmt.Errorf("sms: ticket %s: %w", t.ID, err)
+	}
+	if t.Account != try.Account || try.Account == "" {
+		return challenge{}, fault.ErrNotFound
+	}
+	return c, nil
+}
+
+// Begin sends the first code of a challenge, or shows the one that is open. While no gateway is up it says so and sends
+// nothing.
+func (f *Factor) Begin(ctx context.Context, try factors.Try) (factors.Challenge, error) {
+	ending, ok, err := f.kit.Phone.Ending(ctx, try.Account)
+	if err != nil {
+		return factors.Challenge{}, err
+	}
+	if !ok || try.Account == "" {
+		return factors.Challenge{}, fault.New(fault.Denied, "sms.no_phone")
+	}
+	up := f.kit.Phone.Up(channel)
+	c, err := f.find(ctx, try)
+	if errors.Is(err, fault.ErrNotFound) && up {
+		c, err = f.open(ctx, try, challenge{})
+	}
+	switch {
+	case errors.Is(err, fault.ErrNotFound):
+		return show(&factors.Page{Data: View{Ending: ending}, Trouble: "sms.down"}), nil
+	case err != nil && fault.KindOf(err) == fault.Throttled:
+		return show(&factors.Page{
+			Data: View{Ending: ending}, Trouble: "sms.limit", Resend: f.now().Add(fault.Of(err).RetryAfter),
+		}), nil
+	case err != nil:
+		return factors.Challenge{}, err
+	}
+	page := &factors.Page{
+		Data:   View{Ending: ending, Open: !c.spent(), Until: c.ExpiresAt, Spent: c.spent()},
+		Resend: c.resend(),
+	}
+	if !up {
+		page.Trouble = "sms.down"
+	}
+	return show(page), nil
+}
+
+func show(p *factors.Page) factors.Challenge { return factors.Challenge{Page: p} }
+
+// Again sends a further code. It refuses while the wait is not over, while no gateway is up, and beyond the limits of the
+// person and the network.
+func (f *Factor) Again(ctx context.Context, try factors.Try) error {
+	switch ok, err := f.Available(ctx, try.Account); {
+	case err != nil:
+		return err
+	case !ok:
+		return fault.New(fault.Denied, "sms.no_phone")
+	}
+	if !f.kit.Phone.Up(channel) {
+		return fault.New(fault.Unavailable, "sms.down")
+	}
+	old, err := f.find(ctx, try)
+	if err != nil && !errors.Is(err, fault.ErrNotFound) {
+		return err
+	}
+	if err == nil {
+		if wait := old.resend().Sub(f.now()); wait > 0 {
+			return fault.New(fault.Throttled, "sms.wait").With("n", seconds(wait)).After(wait)
+		}
+	}
+	_, err = f.open(ctx, try, old)
+	if errors.Is(err, fault.ErrConflict) {
+		return nil // asked twice at once: the other one has sent
+	}
+	return err
+}
+
+// open sends a code: the first of a challenge when old is zero or spent, else the next one of the challenge that old is
+// of. fault.Throttled beyond the limits; fault.ErrConflict if old was replaced or used meanwhile.
+func (f *Factor) open(ctx context.Context, try factors.Try, old challenge) (challenge, error) {
+	if err := f.kit.Phone.Allow(ctx, try.Account, try.Place); err != nil {
+		return challenge{}, limited(err)
+	}
+	now := f.now()
+	c := challenge{memo: memo{Sends: old.Sends + 1}}
+	c.Ticket = factors.Ticket{
+		Binding: try.Binding, Purpose: try.Purpose, Account: try.Account, CreatedAt: now, ExpiresAt: now.Add(Life),
+	}
+	if old.ID != "" {
+		// Closing the old code before its count is carried over leaves no moment at which both could be guessed.
+		if err := f.kit.Tickets.Use(ctx, old.ID); err != nil {
+			return challenge{}, err
+		}
+		if !old.spent() {
+			c.ExpiresAt, c.Carried = old.ExpiresAt, old.Carried+old.Tries
+		}
+	}
+	code, err := newCode()
+	if err != nil {
+		return challenge{}, err
+	}
+	c.Secret = f.mac(try, code)
+	if c.Data, err = json.Marshal(c.memo); err != nil {
+		return challenge{}, err
+	}
+	memo := c.memo
+	c.Ticket, err = f.kit.Tickets.Open(ctx, c.Ticket, &factors.Message{
+		Account: try.Account, Channel: channel, Text: f.text(try, code, c.ExpiresAt.Sub(now)), Deadline: c.ExpiresAt,
+		Binding: try.Binding, Network: try.Place,
+	})
+	c.memo = memo
+	return c, err
+}
+
+// limited gives a refusal by a limit its sentence.
+func limited(err error) error {
+	e := fault.Of(err)
+	if e.Kind != fault.Throttled {
+		return err
+	}
+	if e.RetryAfter > 2*time.Hour {
+		return fault.Wrap(fault.Throttled, "sms.limit_hours", err).With("n", int(e.RetryAfter/time.Hour)+1).After(e.RetryAfter)
+	}
+	return fault.Wrap(fault.Throttled, "sms.limit_minutes", err).With("n", int(e.RetryAfter/time.Minute)+1).After(e.RetryAfter)
+}
+
+func seconds(d time.Duration) int { return int((d + time.Second - 1) / time.Second) }
+
+// Verify counts the try, compares, and uses the code up when it is right.
+func (f *Factor) Verify(ctx context.Context, try factors.Try, answer factors.Answer) (factors.Proof, error) {
+	code, ok := normalise(answer.Get("code"))
+	if !ok {
+		return factors.Proof{}, fault.New(fault.Invalid, "sms.format").In("code")
+	}
+	c, err := f.find(ctx, try)
+	if err != nil {
+		return factors.Proof{}, over(err)
+	}
+	if c.spent() {
+		return factors.Proof{}, fault.New(fault.Denied, "sms.spent").In("code")
+	}
+	// Counted before it is compared: of a thousand guesses at once five are compared (row S1).
+	t, err := f.kit.Tickets.Try(ctx, c.ID, Tries-c.Carried)
+	if errors.Is(err, fault.ErrNotFound) {
+		return factors.Proof{}, fault.New(fault.Denied, "sms.spent").In("code")
+	}
+	if err != nil {
+		return factors.Proof{}, err
+	}
+	c.Tries = t.Tries
+	if subtle.ConstantTimeCompare(t.Secret, f.mac(try, code)) != 1 {
+		if c.spent() {
+			return factors.Proof{}, fault.Wrap(fault.Denied, "sms.spent", factors.ErrWrong).In("code")
+		}
+		return factors.Proof{}, fault.Wrap(fault.Denied, "sms.wrong", factors.ErrWrong).With("n", c.left()).In("code")
+	}
+	if err := f.kit.Tickets.Use(ctx, c.ID); err != nil {
+		return factors.Proof{}, over(err)
+	}
+	return factors.Proof{
+		Factor: name, Account: try.Account, Stage: factors.Second, Kinds: factors.Have, Channel: factors.Phone, Level: acr.Low,
+		AMR: []string{"sms"}, At: f.now(),
+	}, nil
+}
+
+// over says that there is no code to compare with: expired, replaced, used, or of another sign-in.
+func over(err error) error {
+	if errors.Is(err, fault.ErrNotFound) || errors.Is(err, fault.ErrConflict) {
+		return fault.New(fault.Expired, "sms.expired").In("code")
+	}
+	return err
+}
+
+// mac binds a code to what it is for. The length of each part is part of the MAC (secret.Ring).
+func (f *Factor) mac(try factors.Try, code string) []byte {
+	return f.kit.Phone.MAC("sms", string(try.Purpose), try.Binding, string(try.Account), code)
+}
+
+func (f *Factor) now() time.Time { return f.kit.Now().UTC().Truncate(time.Microsecond) }
+
+// newCode is uniform over the million codes.
+func newCode() (string, error) {
+	n, err := rand.Int(rand.Reader, big.NewInt(1_000_000))
+	if err != nil {
+		return "", fmt.Errorf("sms: no randomness: %w", err)
+	}
+	return fmt.Sprintf("%06d", n), nil
+}
