@@ -345,3 +345,4 @@ func (s Settings) host() string {
 	_, host, _ := strings.Cut(s.Issuer, "://")
 	return host
 }
+func (s Settings) secure() bool { return strings.HasPrefix(s.Issuer, "https://") }

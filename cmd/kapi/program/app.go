@@ -1,0 +1,287 @@
+package program
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"log/slog"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gorilla/mux"
+
+	"github.com/kapi-id/kapi/factors"
+	"github.com/kapi-id/kapi/factors/password"
+	"github.com/kapi-id/kapi/internal/audit"
+	"github.com/kapi-id/kapi/internal/contact/reach"
+	"github.com/kapi-id/kapi/internal/notify"
+	"github.com/kapi-id/kapi/internal/secret"
+	"github.com/kapi-id/kapi/internal/signin"
+	"github.com/kapi-id/kapi/internal/web"
+	"github.com/kapi-id/kapi/provider/keys"
+	"github.com/kapi-id/kapi/storage"
+)
+
+// Options are what tests and the demo set beside the settings. The zero value is what serve uses.
+type Options struct {
+	Log      *slog.Logger
+	Now      func() time.Time
+	Pause    func(ctx context.Context, d time.Duration) // the minimum answer time; nil = really wait
+	Password password.Options
+	Counter  *storage.Counter
+	Conns    int
+	Factors  []factors.Factor // further ones
+	Routes   []notify.Route   // of SMS; nil = from KAPI_SMS
+}
+
+// App is a complete Kapi: everything that serve runs, put together once.
+type App struct {
+	*opened
+	Options
+	Flow    *signin.Flow
+	Handler http.Handler // everything but metrics
+	Metrics http.Handler
+
+	keys     *keys.Ring
+	clients  *storage.CachedClients
+	password *password.Factor
+	reach    *reach.Messenger
+	worker   *notify.Worker
+	metrics  *metrics
+	cookies  web.Cookies
+	holder   string // of leases
+
+	draining atomic.Bool
+	loops    sync.WaitGroup
+}
+
+// New opens the database and puts the parts together. Nothing runs before Start.
+func New(ctx context.Context, s Settings, o Options) (*App, error) {
+	x, err := open(ctx, s, o)
+	if err != nil {
+		return nil, err
+	}
+	a := &App{opened: x, Options: o, cookies: web.Cookies{Secure: s.secure()}, holder: secret.Token()}
+	if err := a.build(ctx); err != nil {
+		x.db.Close()
+		return nil, err
+	}
+	return a, nil
+}
+
+func (a *App) build(ctx context.Context) error {
+	var err error
+	if a.keys, err = a.opened.keys(ctx, ""); err != nil {
+		return err
+	}
+	if a.clients, err = a.db.CachedClients(ctx); err != nil {
+		return err
+	}
+	a.metrics = newMetrics(func() (int, int, int) { return a.password.Slots() })
+	o := a.Options.Password
+	o.Hooks = password.Hooks{Hashed: both(o.Hooks.Hashed, a.metrics.hashes.Inc), Refused: a.metrics.refused.Inc, Rehash: a.rehashed}
+	if a.password, err = a.passwords(o); err != nil {
+		return err
+	}
+	if err := a.messages(); err != nil {
+		return err
+	}
+	registry, err := factors.NewRegistry(append(a.list(), a.Options.Factors...)...)
+	if err != nil {
+		return err
+	}
+	a.Flow = &signin.Flow{
+		Store: a.db, Sessions: a.db, Accounts: a.db, Consents: a.db, Clients: a.clients, Factors: registry, Throttle: a.db,
+		Audit: a.db, Keys: keyed{a.ring}, Origin: a.host(), Now: a.now, Log: a.log, Pause: a.Pause, Observe: a.metrics.observe,
+	}
+	return a.mount(registry)
+}
+
+// messages makes the worker and what factors may know of it.
+func (a *App) messages() error {
+	routes := a.Routes
+	if routes == nil {
+		var err error
+		if routes, err = a.smsRoutes(); err != nil {
+			return err
+		}
+	}
+	a.worker = notify.New(notify.Options{
+		Outbox: a.db, Routes: map[string][]notify.Route{"sms": routes}, Log: a.log, Now: a.now, Watch: a.metrics.watch(),
+	})
+	for _, r := range routes {
+		a.metrics.up.WithLabelValues(r.Gateway.Name()).Set(1)
+	}
+	a.reach = &reach.Messenger{}
+	return nil
+}
+
+func (a *App) rehashed(err error) {
+	if err != nil {
+		a.log.Error("a stored password hash could not be renewed", "err", err)
+	}
+}
+
+func both(fs ...func()) func() {
+	return func() {
+		for _, f := range fs {
+			if f != nil {
+				f()
+			}
+		}
+	}
+}
+
+// keyed gives the sign-in its keyed values.
+type keyed struct{ ring *secret.Ring }
+
+func (k keyed) Subject(parts ...string) string {
+	return hex.EncodeToString(k.ring.MAC(secret.Subject, parts...)[:20])
+}
+func (k keyed) Index(place, value string) []byte { return k.ring.Index(place, value) }
+func (k keyed) Known(parts ...string) []byte     { return k.ring.MAC(secret.Cookie, parts...) }
+func (k keyed) HashToken(token string) []byte    { return secret.Hash(token) }
+func (k keyed) CheckKnown(mac []byte, parts ...string) bool {
+	return k.ring.CheckMAC(secret.Cookie, mac, parts...)
+}
+func (k keyed) NewToken() (string, []byte) {
+	t := secret.Token()
+	return t, secret.Hash(t)
+}
+
+// Start runs what goes on beside requests, until ctx ends: sending, following changes, and, while this process holds the
+// lease, chaining the record, sweeping and moving the signing keys along. Wait returns when all of it has stopped.
+func (a *App) Start(ctx context.Context) {
+	a.loops.Go(func() { a.worker.Run(ctx) })
+	a.loops.Go(func() {
+		a.db.Watch(ctx, func(topic string) {
+			switch topic {
+			case "clients":
+				a.complain("clients", a.clients.Refresh(ctx))
+			case "signing_keys":
+				a.complain("signing keys", a.keys.Refresh(ctx))
+			}
+		})
+	})
+	sealer := &audit.Sealer{Chain: a.db, Anchor: &audit.Anchor{Path: a.AuditAnchor}, Now: a.now, Log: a.log}
+	a.every(ctx, time.Second, "seal", sealer.Tick)
+	a.every(ctx, 5*time.Second, "keys", a.keys.Advance)
+	a.every(ctx, time.Minute, "sweep", func(ctx context.Context) error {
+		n, err := a.db.Sweep(ctx, a.now())
+		a.metrics.swept.Add(float64(n))
+		return err
+	})
+	a.every(ctx, 10*time.Second, "", a.look)
+}
+
+// Wait returns when everything that Start began has stopped.
+func (a *App) Wait() { a.loops.Wait() }
+
+// Close closes the database.
+func (a *App) Close() error { return a.db.Close() }
+
+// every runs fn in each period, where lease is not "" only in the process that holds it.
+func (a *App) every(ctx context.Context, period time.Duration, lease string, fn func(context.Context) error) {
+	a.loops.Go(func() {
+		tick := time.NewTicker(period)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			if lease != "" {
+				mine, err := a.db.Lease(ctx, lease, a.holder, max(3*period, 10*time.Second), a.now())
+				if err != nil || !mine {
+					a.complain(lease, err)
+					continue
+				}
+			}
+			a.complain(lease, fn(ctx))
+		}
+	})
+}
+
+func (a *App) complain(what string, err error) {
+	if err != nil && !errors.Is(err, context.Canceled) {
+		a.log.Error("background work failed", "work", what, "err", err)
+	}
+}
+
+// look measures the clock against the database's and how the record stands.
+func (a *App) look(ctx context.Context) error {
+	skew, err := a.skew(ctx)
+	if err != nil {
+		return err
+	}
+	a.metrics.clockSkew.Set(skew.Seconds())
+	if skew.Abs() > maxQuietSkew {
+		a.log.Warn("this machine's clock differs from the database's", "seconds", skew.Seconds())
+	}
+	unsealed, err := a.db.UnsealedCount(ctx)
+	if err != nil {
+		return err
+	}
+	head, err := a.db.Head(ctx)
+	if err != nil {
+		return err
+	}
+	a.metrics.sealed(unsealed, head.At, a.now())
+	return nil
+}
+
+const (
+	maxQuietSkew = 2 * time.Second
+	maxSkew      = 120 * time.Second
+)
+
+func (a *App) skew(ctx context.Context) (time.Duration, error) {
+	theirs, err := a.db.Clock(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return a.now().Sub(theirs), nil
+}
+
+// ready says whether a sign-in can complete here: the database takes a write, the clock is right, a key can sign, and the
+// server is not about to stop.
+func (a *App) ready(ctx context.Context) error {
+	if a.draining.Load() {
+		return errors.New("stopping")
+	}
+	if err := a.db.Ready(ctx, a.now()); err != nil {
+		return err
+	}
+	skew, err := a.skew(ctx)
+	if err != nil {
+		return err
+	}
+	if skew.Abs() > maxSkew {
+		return errors.New("the clock is wrong by " + skew.String())
+	}
+	_, err = a.keys.Sign(ctx, keys.Default, "JWT", struct{}{})
+	return err
+}
+
+// health mounts /healthz (the process lives) and /readyz (a sign-in can complete).
+func (a *App) health(r *mux.Router) {
+	answer := func(w http.ResponseWriter, status int, word string) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		w.Header().Set("Cache-Control", "no-store")
+		w.WriteHeader(status)
+		_, _ = w.Write([]byte(word + "\n"))
+	}
+	r.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok") }).Methods(http.MethodGet, http.MethodHead)
+	r.HandleFunc("/readyz", func(w http.ResponseWriter, r *http.Request) {
+		if err := a.ready(r.Context()); err != nil {
+			a.log.WarnContext(r.Context(), "not ready", "err", err)
+			answer(w, http.StatusServiceUnavailable, "not ready")
+			return
+		}
+		answer(w, http.StatusOK, "ready")
+	}).Methods(http.MethodGet, http.MethodHead)
+}
+

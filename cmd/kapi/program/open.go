@@ -1,0 +1,117 @@
+package program
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/kapi-id/kapi/factors"
+	"github.com/kapi-id/kapi/factors/password"
+	"github.com/kapi-id/kapi/internal/secret"
+	"github.com/kapi-id/kapi/internal/web"
+	"github.com/kapi-id/kapi/provider/keys"
+	"github.com/kapi-id/kapi/storage"
+)
+
+// opened is the database with its keys: what every command begins with.
+type opened struct {
+	Settings
+	db   *storage.DB
+	ring *secret.Ring
+	now  func() time.Time
+	log  *slog.Logger
+}
+
+// open connects, brings an embedded schema up, and opens the keys. On Postgres an old schema is an error unless
+// KAPI_AUTO_MIGRATE says otherwise.
+func open(ctx context.Context, s Settings, o Options) (*opened, error) {
+	x := &opened{Settings: s, now: o.Now, log: o.Log}
+	if x.now == nil {
+		x.now = clock(s.TestClock)
+	}
+	if x.log == nil {
+		x.log = slog.New(slog.DiscardHandler)
+	}
+	var err error
+	x.db, err = storage.Open(ctx, storage.Config{URL: s.Database, Log: x.log, Now: x.now, Counter: o.Counter, Conns: o.Conns})
+	if err != nil {
+		return nil, err
+	}
+	if err := x.unlock(ctx); err != nil {
+		x.db.Close()
+		return nil, err
+	}
+	return x, nil
+}
+
+func (x *opened) unlock(ctx context.Context) error {
+	pending, err := x.db.Pending(ctx)
+	if err != nil {
+		return err
+	}
+	switch {
+	case pending == 0:
+	case x.sqlite() || x.AutoMigrate:
+		if err := x.db.Migrate(ctx); err != nil {
+			return err
+		}
+	default:
+		return fmt.Errorf("the database schema lacks %d migrations: run kapi migrate, or set KAPI_AUTO_MIGRATE=true", pending)
+	}
+	root, err := x.root()
+	if err != nil {
+		return err
+	}
+	if x.ring, err = secret.Open(ctx, root, x.db, x.now()); err != nil {
+		return err
+	}
+	x.db.Unlock(x.ring)
+	return nil
+}
+
+// keys opens the signing keys; actor is "cli" on the command line.
+func (x *opened) keys(ctx context.Context, actor string) (*keys.Ring, error) {
+	settle := keys.Settle
+	if x.sqlite() {
+		settle = 0
+	}
+	return keys.New(ctx, keys.Config{Store: x.db, Secret: x.ring, Audit: x.db, Now: x.now, Log: x.log, Actor: actor, Settle: settle})
+}
+
+// kit is what a factor may touch, narrowed to its name.
+func (x *opened) kit(name string, phone factors.Messenger) factors.Kit {
+	return factors.Kit{Credentials: x.db.Credentials(name), Tickets: x.db.Tickets(name), Phone: phone, Now: x.now}
+}
+
+// passwords is the password factor without a server around it.
+func (x *opened) passwords(o password.Options) (*password.Factor, error) {
+	return password.New(x.kit(password.Name, nil), x.ring, o)
+}
+
+// logger writes one JSON line for each record. Attributes that would name a secret are the fault of whoever logs them; a test plants
+// canaries and looks.
+func logger(w io.Writer, level string) *slog.Logger {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		l = slog.LevelInfo
+	}
+	return slog.New(requestIDs{slog.NewJSONHandler(w, &slog.HandlerOptions{Level: l})})
+}
+
+// requestIDs adds the request id to every record of a request.
+type requestIDs struct{ slog.Handler }
+
+func (h requestIDs) Handle(ctx context.Context, r slog.Record) error {
+	if id := web.RequestID(ctx); id != "" {
+		r.AddAttrs(slog.String("request", id))
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+func (h requestIDs) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return requestIDs{h.Handler.WithAttrs(attrs)}
+}
+
+func (h requestIDs) WithGroup(name string) slog.Handler { return requestIDs{h.Handler.WithGroup(name)} }

@@ -1,0 +1,84 @@
+package program
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"log/slog"
+	"math/big"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+func TestO8_CertificateFollowsItsFiles(t *testing.T) {
+	dir := t.TempDir()
+	certFile, keyFile := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	now := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	// write puts a pair, or a certificate that does not fit the key, with a modification time of its own.
+	write := func(serial int64, fits bool, at time.Time) {
+		cert, key := pair(t, serial)
+		if !fits {
+			_, key = pair(t, serial)
+		}
+		for file, b := range map[string][]byte{certFile: cert, keyFile: key} {
+			if err := os.WriteFile(file, b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chtimes(file, at, at); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	write(1, true, now)
+	c, err := loadCertificate(certFile, keyFile, func() time.Time { return now }, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	serves := func(want int64) {
+		t.Helper()
+		leaf, err := x509.ParseCertificate(c.current().Certificate[0])
+		if err != nil || leaf.SerialNumber.Int64() != want {
+			t.Fatalf("serves %v (%v), want %d", leaf.SerialNumber, err, want)
+		}
+	}
+	serves(1)
+	write(2, true, now.Add(time.Second))
+	serves(1) // until the next look
+	now = now.Add(lookEvery)
+	serves(2)
+	write(3, false, now.Add(2*time.Second))
+	now = now.Add(lookEvery)
+	serves(2) // a pair that does not fit is refused
+	write(4, true, now.Add(3*time.Second))
+	now = now.Add(lookEvery)
+	serves(4)
+
+	write(5, false, now)
+	if _, err := loadCertificate(certFile, keyFile, time.Now, slog.New(slog.DiscardHandler)); err == nil {
+		t.Error("started with a pair that does not fit")
+	}
+}
+
+func pair(t *testing.T, serial int64) (cert, key []byte) {
+	t.Helper()
+	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tmpl := &x509.Certificate{SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: "localhost"},
+		NotBefore: time.Unix(0, 0), NotAfter: time.Unix(4e9, 0)}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &k.PublicKey, k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pk, err := x509.MarshalPKCS8PrivateKey(k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pk})
+}
