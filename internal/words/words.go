@@ -226,3 +226,10 @@ func write(b *strings.Builder, v any) {
 		fmt.Fprint(b, v)
 	}
 }
+
+// Placeholders lists the names that the sentence of key wants, sorted.
+func (c *Catalogue) Placeholders(key string) []string {
+	t := c.texts[key][Languages[0]]
+	out := slices.Sorted(slices.Values(t.names))
+	return slices.Compact(out)
+}
