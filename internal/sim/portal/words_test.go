@@ -10,10 +10,10 @@ import (
 
 func TestEverySentenceInBothLanguages(t *testing.T) {
 	for key, s := range sentences {
-		if s.en == "" || (s.tr == "" && key != "how.before") {
+		if s.En == "" || (s.Tr == "" && key != "how.before") {
 			t.Errorf("%s lacks a language: %+v", key, s)
 		}
-		if strings.Contains(s.tr+s.en, "!") {
+		if strings.Contains(s.Tr+s.En, "!") {
 			t.Errorf("%s exclaims", key)
 		}
 	}
