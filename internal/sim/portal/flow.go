@@ -130,6 +130,7 @@ func (p *portal) callback(w http.ResponseWriter, r *http.Request) {
 	s.Permit = needs[l.to].fresh
 	old, _ := p.sessions.take(cookieOf(r, "portal-session"))
 	s.Signed = old.Signed && old.Claims.Subject == s.Claims.Subject
+	p.cookie(w, "portal-left", "", 0)
 	p.cookie(w, "portal-session", p.sessions.put(s), 8*time.Hour) // a new name: no session fixation
 	http.Redirect(w, r, l.to, http.StatusSeeOther)
 }
@@ -167,6 +168,7 @@ func again(l login) string {
 func (p *portal) logout(w http.ResponseWriter, r *http.Request) {
 	s, ok := p.sessions.take(cookieOf(r, "portal-session"))
 	p.cookie(w, "portal-session", "", 0)
+	p.cookie(w, "portal-left", "1", 10*time.Minute)
 	op, err := p.provider.discover(r.Context())
 	if !ok || err != nil || op.EndSession == "" {
 		http.Redirect(w, r, SignedOutPath, http.StatusSeeOther)

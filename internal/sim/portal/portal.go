@@ -3,6 +3,7 @@ package portal
 import (
 	"crypto/rand"
 	"embed"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -15,7 +16,7 @@ import (
 // post-logout redirect URI.
 const (
 	CallbackPath  = "/callback"
-	SignedOutPath = "/signed-out"
+	SignedOutPath = "/"
 )
 
 // Config says who the portal is and whom it trusts.
@@ -44,11 +45,10 @@ type portal struct {
 	pending  shelf[login]
 	sessions shelf[session]
 	secure   bool
-	origin   string // of the provider, where our forms may end up
 }
 
 // New makes the portal. The provider need not run yet: it is looked up at the first sign-in.
-func New(c Config) http.Handler {
+func New(c Config) (http.Handler, error) {
 	c.BaseURL = strings.TrimSuffix(c.BaseURL, "/")
 	if c.Now == nil {
 		c.Now = time.Now
@@ -63,8 +63,10 @@ func New(c Config) http.Handler {
 	p.provider = provider{issuer: c.Issuer, client: c.Client}
 	p.pending = shelf[login]{life: 40 * time.Minute, most: 10_000, now: c.Now}
 	p.sessions = shelf[session]{life: 8 * time.Hour, most: 10_000, now: c.Now}
-	if u, err := url.Parse(c.Issuer); err == nil {
-		p.origin = u.Scheme + "://" + u.Host
+	for name, address := range map[string]string{"Issuer": c.Issuer, "BaseURL": c.BaseURL} {
+		if u, err := url.Parse(address); err != nil || u.Host == "" || u.User != nil {
+			return nil, fmt.Errorf("portal: %s %q is no address", name, address)
+		}
 	}
 
 	mux := http.NewServeMux()
@@ -73,7 +75,6 @@ func New(c Config) http.Handler {
 	mux.HandleFunc("GET "+CallbackPath, p.callback)
 	mux.HandleFunc("GET /claims.json", p.claims)
 	mux.HandleFunc("GET /logout", p.logout)
-	mux.HandleFunc("GET "+SignedOutPath, p.signedOut)
 	mux.HandleFunc("GET /notifications", p.notifications)
 	mux.HandleFunc("GET /sign-document", p.document)
 	mux.HandleFunc("POST /sign-document", p.signDocument)
@@ -82,14 +83,14 @@ func New(c Config) http.Handler {
 	mux.HandleFunc("GET /", func(w http.ResponseWriter, r *http.Request) {
 		p.show(w, r, http.StatusNotFound, "message", message{Title: "notfound.title", Text: "notfound.text"})
 	})
-	return p.guard(http.NewCrossOriginProtection().Handler(mux))
+	return p.guard(http.NewCrossOriginProtection().Handler(mux)), nil
 }
 
 // guard sets what every answer carries: no script anywhere, no frame, nothing kept.
 func (p *portal) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self' "+p.origin+"; frame-ancestors 'none'; base-uri 'none'")
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer") // the callback's address carries the code
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
@@ -107,7 +108,7 @@ func (p *portal) guard(next http.Handler) http.Handler {
 // here is the page a language switch comes back to. Only pages that can be asked for again: an answer of the provider
 // cannot.
 func here(r *http.Request) string {
-	if _, ok := needs[r.URL.Path]; ok || r.URL.Path == SignedOutPath {
+	if _, ok := needs[r.URL.Path]; ok {
 		return r.URL.Path
 	}
 	return "/"

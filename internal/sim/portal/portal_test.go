@@ -133,11 +133,19 @@ type visit struct {
 func open(t *testing.T, o *op) *visit {
 	p := httptest.NewUnstartedServer(nil)
 	base := "http://localhost:" + p.Listener.Addr().String()[strings.LastIndexByte(p.Listener.Addr().String(), ':')+1:]
-	p.Config.Handler = New(Config{Issuer: o.URL, ClientID: "portal", ClientSecret: "s&cret", BaseURL: base, Now: func() time.Time { return o.now }})
+	p.Config.Handler = site(t, Config{Issuer: o.URL, ClientID: "portal", ClientSecret: "s&cret", BaseURL: base, Now: func() time.Time { return o.now }})
 	p.Start()
 	p.URL = base
 	t.Cleanup(p.Close)
 	return &visit{t: t, portal: p, client: browser(t), lang: "en"}
+}
+
+func site(t *testing.T, c Config) http.Handler {
+	h, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
 }
 
 func browser(t *testing.T) *http.Client {
@@ -423,6 +431,15 @@ func TestLogoutEndsBothSessions(t *testing.T) {
 	}
 	v.sees("/claims.json", 401, "/claims.json")
 	v.sees("/logout", 200, SignedOutPath)
+	v.sees("/", 200, "/", "Incapacity notifications in one place") // it is said once
+}
+
+func TestAddressesThatAreNone(t *testing.T) {
+	for _, c := range []Config{{}, {Issuer: "https://op.example"}, {Issuer: "op.example", BaseURL: "https://p.example"}, {Issuer: "https://op.example", BaseURL: "https://u:p@p.example"}} {
+		if _, err := New(c); err == nil {
+			t.Errorf("%+v was taken", c)
+		}
+	}
 }
 
 func TestProviderThatStartsLater(t *testing.T) {
@@ -457,7 +474,7 @@ func TestHeadersAndCookies(t *testing.T) {
 	if !strings.HasPrefix(csp, "default-src 'none'") || strings.Contains(csp, "unsafe") || strings.Contains(csp, "script-src") {
 		t.Errorf("CSP: %s", csp)
 	}
-	h := New(Config{Issuer: o.URL, BaseURL: "https://portal.example"})
+	h := site(t, Config{Issuer: o.URL, BaseURL: "https://portal.example"})
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, httptest.NewRequest("GET", "/login", nil))
 	for _, c := range w.Result().Cookies() {

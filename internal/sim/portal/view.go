@@ -57,13 +57,14 @@ func (p *portal) show(w http.ResponseWriter, r *http.Request, status int, name s
 	w.Write(page.Bytes())
 }
 
+// home is also where the provider sends the browser when it has ended its session: then it says so once.
 func (p *portal) home(w http.ResponseWriter, r *http.Request) {
+	if cookieOf(r, "portal-left") != "" {
+		p.cookie(w, "portal-left", "", 0)
+		p.show(w, r, http.StatusOK, "message", message{Title: "bye.title", Text: "bye.text", Again: "/login", Label: "signin"})
+		return
+	}
 	p.show(w, r, http.StatusOK, "home", nil)
-}
-
-// signedOut is where the provider sends the browser when it has ended its session.
-func (p *portal) signedOut(w http.ResponseWriter, r *http.Request) {
-	p.show(w, r, http.StatusOK, "message", message{Title: "bye.title", Text: "bye.text", Again: "/login", Label: "signin"})
 }
 
 // ask says why a page needs a sign-in, before it sends the person to one.
