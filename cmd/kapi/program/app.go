@@ -284,4 +284,3 @@ func (a *App) health(r *mux.Router) {
 		answer(w, http.StatusOK, "ready")
 	}).Methods(http.MethodGet, http.MethodHead)
 }
-

@@ -345,4 +345,10 @@ func (s Settings) host() string {
 	_, host, _ := strings.Cut(s.Issuer, "://")
 	return host
 }
+
+// Resolve reads the settings for a program around an App, such as a test: values by name without KAPI_, and an environment.
+func Resolve(values map[string]string, environ []string) (Settings, error) {
+	return resolve(values, environ, "")
+}
+
 func (s Settings) secure() bool { return strings.HasPrefix(s.Issuer, "https://") }

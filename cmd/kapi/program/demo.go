@@ -1,0 +1,171 @@
+package program
+
+import (
+	"context"
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/kapi-id/kapi/internal/secret"
+	"github.com/kapi-id/kapi/internal/sim/phone"
+	"github.com/kapi-id/kapi/internal/sim/portal"
+	"github.com/kapi-id/kapi/internal/web"
+)
+
+type demoCmd struct {
+	Data       string `placeholder:"DIR" help:"Keep the data here; default is a fresh temporary folder."`
+	ListenBase int    `placeholder:"PORT" default:"8080" help:"Provider on PORT, portal on PORT+1, phone on PORT+2."`
+	Verbose    bool   `help:"Show the server's log."`
+}
+
+func (demoCmd) Help() string {
+	return `Runs the provider, the SSI notification portal that signs people in with it, and a phone that receives the codes.
+Ctrl-C stops all.
+
+Example:
+  kapi demo
+  kapi demo --data ./demo --listen-base 9080`
+}
+
+//go:embed demo_people.json
+var demoPeople []byte
+
+// demoPerson is what the listing says of a person.
+type demoPerson struct {
+	NationalID string `json:"national_id"`
+	GivenName  string `json:"given_name"`
+	FamilyName string `json:"family_name"`
+	Phone      string `json:"phone"`
+	Password   string `json:"password"`
+}
+
+// demoStates says what each person is there to show, by ID number.
+var demoStates = map[string]string{
+	"10000000146": "two-factor authentication on",
+	"20000000282": "phone proven with the ID card, two-factor off",
+	"30000000328": "temporary password from an office",
+	"40000000464": "no phone",
+	"50000000500": "phone declared, not proven",
+	"99000000110": "foreigner, two-factor on",
+}
+
+func (c demoCmd) Run(ctx context.Context, con *console) error {
+	if c.ListenBase < 1 || c.ListenBase > 65533 {
+		return fmt.Errorf("--listen-base %d: a port from 1 to 65533", c.ListenBase)
+	}
+	dir := c.Data
+	if dir == "" {
+		tmp, err := os.MkdirTemp("", "kapi-demo-")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(tmp)
+		dir = tmp
+	} else if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	at := func(i int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(c.ListenBase+i)) }
+	url := func(i int) string { return "http://localhost:" + strconv.Itoa(c.ListenBase+i) }
+	level := "error"
+	if c.Verbose {
+		level = "info"
+	}
+	s, err := resolve(map[string]string{
+		"ISSUER": url(0), "LISTEN": at(0), "DATABASE": "sqlite:" + filepath.Join(dir, "kapi.db"), "SMS": "inbox:http://" + at(2), "LOG_LEVEL": level,
+	}, nil, "")
+	if err != nil {
+		return err
+	}
+	a, err := New(ctx, s, Options{Log: logger(con.err, s.LogLevel)})
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	clientSecret := secret.Token()
+	if err := a.settle(ctx, url(1), clientSecret); err != nil {
+		return err
+	}
+	site, err := portal.New(portal.Config{Issuer: url(0), ClientID: "ssi-portal", ClientSecret: clientSecret, BaseURL: url(1), Now: a.now})
+	if err != nil {
+		return err
+	}
+	go func() {
+		if err := c.announce(ctx, con.out, url); err != nil {
+			fmt.Fprintln(con.err, "kapi:", err)
+		}
+	}()
+	return a.serve(ctx, 0, web.NewServer(at(1), site), web.NewServer(at(2), phone.New(phone.Config{Now: a.now})))
+}
+
+// settle registers the portal and the people. The second start on the same data changes nothing but the portal's secret.
+func (a *App) settle(ctx context.Context, portalURL, clientSecret string) error {
+	client := []map[string]any{{
+		"client_id": "ssi-portal", "client_name": "SSI Notification Portal", "client_name#tr": "SGK Bildirim Portalı", "client_secret": clientSecret,
+		"institution": "Social Security Institution", "redirect_uris": []string{portalURL + "/callback"},
+		"post_logout_redirect_uris": []string{portalURL + "/"}, "scope": "openid profile phone",
+	}}
+	b, err := json.Marshal(client)
+	if err != nil {
+		return err
+	}
+	if err := a.applyClients(ctx, strings.NewReader(string(b)), io.Discard); err != nil {
+		return err
+	}
+	if err := a.clients.Refresh(ctx); err != nil {
+		return err
+	}
+	return a.applyPeople(ctx, strings.NewReader(string(demoPeople)), a.password, io.Discard)
+}
+
+// reachable waits until something listens on the port.
+func reachable(ctx context.Context, port int) error {
+	var d net.Dialer
+	for {
+		conn, err := d.DialContext(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err == nil {
+			return conn.Close()
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// announce prints where everything is once the provider answers.
+func (c demoCmd) announce(ctx context.Context, out io.Writer, url func(int) string) error {
+	for i := range 3 {
+		if err := reachable(ctx, c.ListenBase+i); err != nil {
+			return err
+		}
+	}
+	var people []demoPerson
+	if err := json.Unmarshal(demoPeople, &people); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, `
+  SSI notification portal   %s   begin here
+  phone                     %s   the codes arrive here
+  provider                  %s/me   a person's own pages
+
+`, url(1), url(2), url(0))
+	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(w, "  ID NUMBER\tPASSWORD\tNAME\tPHONE\tSTATE")
+	for _, p := range people {
+		fmt.Fprintf(w, "  %s\t%s\t%s %s\t%s\t%s\n", p.NationalID, p.Password, p.GivenName, p.FamilyName, p.Phone, demoStates[p.NationalID])
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprint(out, "\nCtrl-C stops all.\n")
+	return err
+}

@@ -1,0 +1,63 @@
+package testkapi
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/kapi-id/kapi/internal/notify"
+)
+
+// Phone is a gateway that keeps what it is given. Fail makes it refuse.
+type Phone struct {
+	Fail func(m notify.Message) error
+
+	mu       sync.Mutex
+	messages []notify.Message
+}
+
+var errNoCode = errors.New("no code came")
+
+func (p *Phone) Name() string { return "phone" }
+
+// Send keeps the message.
+func (p *Phone) Send(_ context.Context, m notify.Message) error {
+	if p.Fail != nil {
+		if err := p.Fail(m); err != nil {
+			return err
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.messages = append(p.messages, m)
+	return nil
+}
+
+// Inbox returns the texts that came for a number, oldest first.
+func (p *Phone) Inbox(number string) (texts []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, m := range p.messages {
+		if m.To == number {
+			texts = append(texts, m.Text)
+		}
+	}
+	return texts
+}
+
+// Code waits for the n-th text to the number (from 1) and returns its code. The worker sends beside the request, so this is
+// the one place of the tests that waits for another goroutine; it gives up after 20 s of real time.
+func (p *Phone) Code(t testing.TB, number string, n int) string {
+	t.Helper()
+	for range 2000 {
+		if texts := p.Inbox(number); len(texts) >= n {
+			return texts[n-1][:6]
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatalf("%s: %v: %v", number, errNoCode, slices.Clone(p.Inbox(number)))
+	return ""
+}
