@@ -1,0 +1,76 @@
+// Command sim starts one of the outside parties that Kapi talks to, simulated, for a laptop or a test. See sim --help.
+// It refuses nothing and protects nothing: it belongs on loopback.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/kapi-id/kapi/internal/sim/phone"
+)
+
+type cli struct {
+	Phone phoneCmd `cmd:"" help:"A phone: takes SMS from an inbox gateway and shows them on a page."`
+}
+
+func main() {
+	var c cli
+	k := kong.Parse(&c, kong.Name("sim"), kong.UsageOnError(), kong.Description(
+		`The outside parties of Kapi, simulated.
+
+Example: sim phone --listen 127.0.0.1:8082
+and then: KAPI_SMS=inbox:http://127.0.0.1:8082 kapi serve`))
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	k.BindTo(ctx, (*context.Context)(nil))
+	k.FatalIfErrorf(k.Run())
+}
+
+type phoneCmd struct {
+	Listen  string        `default:"127.0.0.1:8082" placeholder:"HOST:PORT" help:"Where to listen."`
+	Trouble phone.Trouble `default:"none" enum:"none,refuse,hang,500,429,lost,duplicate" help:"How to fail: ${enum}. The page has the same switches."`
+}
+
+func (c *phoneCmd) Help() string {
+	return `Messages arrive by POST /inbox; GET / is a page, GET /inbox?to=%2B905550000001 a JSON list.
+
+Example: sim phone --listen 127.0.0.1:8082 --trouble hang`
+}
+
+func (c *phoneCmd) Run(ctx context.Context) error {
+	p := phone.New(phone.Config{})
+	if err := p.Set(c.Trouble); err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("phone on http://%s\n", l.Addr())
+	return serve(ctx, l, p)
+}
+
+// serve answers until ctx ends.
+func serve(ctx context.Context, l net.Listener, h http.Handler) error {
+	s := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
+	context.AfterFunc(ctx, func() {
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		if s.Shutdown(last) != nil {
+			_ = s.Close() // a hanging answer is part of the simulation
+		}
+	})
+	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
