@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"text/template/parse"
 	"time"
 
 	"github.com/kapi-id/kapi/factors"
@@ -291,24 +292,47 @@ func parallel(t *testing.T, _ *Kit, s Subject) {
 
 func pages(t *testing.T, _ *Kit, s Subject) {
 	fsys := s.Factor.Pages()
-	page, err := fs.ReadFile(fsys, "page.html")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Contains(page, []byte(`{{define "factor-page"}}`)) {
-		t.Error(`page.html defines no template "factor-page"`)
-	}
-	for _, never := range []string{"<form", "<script", "style=", "onclick", "<html"} {
-		if bytes.Contains(page, []byte(never)) {
-			t.Errorf("page.html holds %q, which belongs to the layout or to no page", never)
-		}
-	}
 	catalogue, err := words.Load(fsys) // which refuses a missing language and placeholders that differ
 	if err != nil {
 		t.Fatal(err)
 	}
-	if key := "factor." + s.Factor.Info().Name; !catalogue.Has(key) {
+	name := s.Factor.Info().Name
+	if key := "factor." + name; !catalogue.Has(key) {
 		t.Errorf("words.json has no %q", key)
+	}
+	files := []string{"page.html"}
+	if _, ok := s.Factor.(factors.Renewer); ok {
+		files = append(files, "renew.html")
+	}
+	own := regexp.MustCompile(`"(` + name + `\.[a-z0-9_.]+)"`)
+	for _, file := range files {
+		text, err := fs.ReadFile(fsys, file)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		tree := parse.New(file)
+		tree.Mode = parse.SkipFuncCheck
+		defined := map[string]*parse.Tree{}
+		if _, err := tree.Parse(string(text), "", "", defined); err != nil {
+			t.Error(err)
+			continue
+		}
+		for _, def := range []string{"heading", "factor-page"} {
+			if defined[def] == nil {
+				t.Errorf("%s does not define %q", file, def)
+			}
+		}
+		for _, never := range []string{"<form", "<script", "style=", "onclick", "<html", "<h1"} {
+			if bytes.Contains(bytes.ToLower(text), []byte(never)) {
+				t.Errorf("%s holds %q, which belongs to the layout or to no page", file, never)
+			}
+		}
+		for _, m := range own.FindAllSubmatch(text, -1) {
+			if !catalogue.Has(string(m[1])) {
+				t.Errorf("%s says %q, which words.json lacks", file, m[1])
+			}
+		}
 	}
 }
 

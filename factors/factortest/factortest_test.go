@@ -34,8 +34,8 @@ func (w word) Verify(_ context.Context, try factors.Try, a factors.Answer) (fact
 
 func (word) Pages() fs.FS {
 	return fstest.MapFS{
-		"page.html":  {Data: []byte(`{{define "factor-page"}}<input name="word">{{end}}`)},
-		"words.json": {Data: []byte(`{"factor.word":{"tr":"Söz","en":"Word"}}`)},
+		"page.html":  {Data: []byte(`{{define "heading"}}{{t "word.ask"}}{{end}}{{define "factor-page"}}<input name="word">{{end}}`)},
+		"words.json": {Data: []byte(`{"factor.word":{"tr":"Söz","en":"Word"},"word.ask":{"tr":"Söyle","en":"Say it"}}`)},
 	}
 }
 

@@ -1,0 +1,51 @@
+package password
+
+import (
+	"context"
+	"time"
+
+	"github.com/kapi-id/kapi/factors"
+	"github.com/kapi-id/kapi/internal/account"
+	"github.com/kapi-id/kapi/internal/fault"
+)
+
+// RenewView is the Data of renew.html.
+type RenewView struct {
+	Rules     []Rule
+	Temporary bool // the password is the office's; else it is too old for the profile
+}
+
+// RenewPage shows the field of the new password and what it is held to.
+func (f *Factor) RenewPage(ctx context.Context, try factors.Try) (factors.Page, error) {
+	_, twoFactor, err := f.about(ctx, try.Account)
+	if err != nil {
+		return factors.Page{}, err
+	}
+	s, err := f.Describe(ctx, try.Account)
+	if err != nil {
+		return factors.Page{}, err
+	}
+	return factors.Page{Data: RenewView{Rules: f.Rules(twoFactor), Temporary: s.State == Temporary}}, nil
+}
+
+// Renew takes the field "new_password" in place of a password that may not stay, just proven in the same sign-in. The
+// same new one again, as after a lost write, is no error for the sign-in that set it.
+func (f *Factor) Renew(ctx context.Context, try factors.Try, answer factors.Answer) error {
+	if try.Binding == "" {
+		return fault.New(fault.Internal, "")
+	}
+	c := Change{Account: try.Account, New: answer.Get("new_password"), WithoutOld: true, Services: []string{try.Service}, binding: try.Binding}
+	return f.Change(ctx, c)
+}
+
+// Person of the registry, as the rules look at him.
+func PersonOf(p account.Person, phone, email string) Person {
+	return Person{NationalID: p.NationalID, GivenName: p.GivenName, FamilyName: p.FamilyName, Birthdate: p.Birthdate, Phone: phone, Email: email}
+}
+
+var (
+	_ factors.Factor  = (*Factor)(nil)
+	_ factors.Renewer = (*Factor)(nil)
+)
+
+func (f *Factor) now() time.Time { return f.kit.Now().UTC().Truncate(time.Microsecond) }
