@@ -1,0 +1,8 @@
+// Package e2e owns the journeys in a real browser: the kapi binary, a relying party, a phone and Chromium, one story per
+// file. It holds tests only.
+//
+// Enter with a country (Demo, or Replicas on one Postgres) and a visit to it. Every page that a visit meets is inspected by
+// itself: no message in the console, no violation of the content security policy, no finding of axe-core in the light and in
+// the dark, no sideways scrolling at 320 pixels. A journey therefore refuses a page that a person could not use, even if
+// the story goes well. Without Chromium the journeys are skipped loudly, and fail when CI is set.
+package e2e
