@@ -1,0 +1,168 @@
+package storage
+
+import (
+	"context"
+	"errors"
+
+	"github.com/kapi-id/kapi/internal/account"
+	"github.com/kapi-id/kapi/internal/acr"
+	"github.com/kapi-id/kapi/internal/contact"
+	"github.com/kapi-id/kapi/internal/fault"
+)
+
+var (
+	_ account.Store = (*DB)(nil)
+	_ contact.Store = (*DB)(nil)
+)
+
+// Columns of accounts a, in the order that accountRow scans them.
+const accountColumns = "a.id, a.state, a.ceiling, a.two_factor, a.two_factor_since, a.locale, a.created_at, a.version"
+
+// accountRow is a row of accounts.
+type accountRow struct {
+	ID             string
+	State          string
+	Ceiling        int64
+	TwoFactor      int64
+	TwoFactorSince int64
+	Locale         string
+	CreatedAt      int64 `gorm:"autoCreateTime:false"`
+	Version        int64
+}
+
+func (accountRow) TableName() string { return "accounts" }
+
+func (r *accountRow) dest() []any {
+	return []any{&r.ID, &r.State, &r.Ceiling, &r.TwoFactor, &r.TwoFactorSince, &r.Locale, &r.CreatedAt, &r.Version}
+}
+
+func (r *accountRow) account() account.Account {
+	return account.Account{
+		ID: account.ID(r.ID), State: account.State(r.State), Ceiling: acr.Level(r.Ceiling), TwoFactor: r.TwoFactor != 0,
+		TwoFactorSince: moment(r.TwoFactorSince), Locale: r.Locale, CreatedAt: moment(r.CreatedAt), Version: r.Version,
+	}
+}
+
+func rowOf(a account.Account) accountRow {
+	return accountRow{
+		ID: string(a.ID), State: string(a.State), Ceiling: int64(a.Ceiling), TwoFactor: flag(a.TwoFactor),
+		TwoFactorSince: micros(a.TwoFactorSince), Locale: a.Locale, CreatedAt: micros(a.CreatedAt), Version: a.Version,
+	}
+}
+
+// flag is a bool as stored.
+func flag(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// Account returns one account; fault.ErrNotFound.
+func (db *DB) Account(ctx context.Context, id account.ID) (account.Account, error) {
+	if id == "" {
+		return account.Account{}, fault.ErrNotFound
+	}
+	return db.account(ctx, "SELECT "+accountColumns+", k.sealed FROM accounts a LEFT JOIN person_keys k ON k.account_id = a.id WHERE a.id = ?", string(id))
+}
+
+// AccountByNationalID finds an account by the blind index of the number it has now; fault.ErrNotFound.
+func (db *DB) AccountByNationalID(ctx context.Context, n account.NationalID) (account.Account, error) {
+	if n == "" {
+		return account.Account{}, fault.ErrNotFound
+	}
+	return db.account(ctx, "SELECT "+accountColumns+", k.sealed FROM people p JOIN accounts a ON a.id = p.account_id "+
+		"LEFT JOIN person_keys k ON k.account_id = a.id WHERE p.national_id = ?", db.numberIndex(n))
+}
+
+// numberIndex is the blind index of an ID number.
+func (db *DB) numberIndex(n account.NationalID) []byte {
+	return db.keys().Index("people.national_id", string(n))
+}
+
+// account also brings the person's key along, so that the events that follow need no read of their own.
+func (db *DB) account(ctx context.Context, query string, arg any) (account.Account, error) {
+	var r accountRow
+	var key []byte
+	if err := db.row(ctx, "read account", query, []any{arg}, into(append(r.dest(), &key)...)); err != nil {
+		return account.Account{}, err
+	}
+	if len(key) > 0 && db.tx(ctx) == nil {
+		db.learnPersonKey(account.ID(r.ID), key)
+	}
+	return r.account(), nil
+}
+
+// UpdateAccount writes a if its Version is still the stored one; else fault.ErrConflict.
+func (db *DB) UpdateAccount(ctx context.Context, a account.Account) error {
+	if a.ID == "" {
+		return errEmpty("account id")
+	}
+	r := rowOf(a)
+	n, err := db.exec(ctx, "update account", "UPDATE accounts SET state = ?, ceiling = ?, two_factor = ?, two_factor_since = ?, locale = ?, version = version + 1 "+
+		"WHERE id = ? AND version = ?", r.State, r.Ceiling, r.TwoFactor, r.TwoFactorSince, r.Locale, r.ID, r.Version)
+	return one(n, err)
+}
+
+// one is fault.ErrConflict unless exactly one row changed.
+func one(n int64, err error) error {
+	if err == nil && n != 1 {
+		return fault.ErrConflict
+	}
+	return err
+}
+
+// Person returns what the registry says of an account; fault.ErrNotFound.
+func (db *DB) Person(ctx context.Context, id account.ID) (account.Person, error) {
+	var p account.Person
+	if id == "" {
+		return p, fault.ErrNotFound
+	}
+	var sealed []byte
+	if err := db.row(ctx, "read person", "SELECT data FROM people WHERE account_id = ?", []any{string(id)}, into(&sealed)); err != nil {
+		return p, err
+	}
+	return p, db.unsealJSON("people.data", string(id), sealed, &p)
+}
+
+// contactsJSON is contact.Contacts as stored.
+type contactsJSON struct {
+	Phone      string        `json:"phone,omitempty"`
+	Grade      contact.Grade `json:"grade,omitempty"`
+	VerifiedAt int64         `json:"verified_at,omitempty"`
+	Email      string        `json:"email,omitempty"`
+	Verified   bool          `json:"email_verified,omitempty"`
+}
+
+// Contacts returns phone and e-mail; the zero Contacts for an account without any.
+func (db *DB) Contacts(ctx context.Context, id account.ID) (contact.Contacts, error) {
+	if id == "" {
+		return contact.Contacts{}, nil
+	}
+	var sealed []byte
+	err := db.row(ctx, "read contacts", "SELECT contacts FROM people WHERE account_id = ?", []any{string(id)}, into(&sealed))
+	if errors.Is(err, fault.ErrNotFound) {
+		return contact.Contacts{}, nil
+	}
+	if err != nil {
+		return contact.Contacts{}, err
+	}
+	return db.unsealContacts(id, sealed)
+}
+
+func (db *DB) sealContacts(id account.ID, c contact.Contacts) ([]byte, error) {
+	return db.sealJSON("people.contacts", string(id), contactsJSON{
+		c.Phone.Number, c.Phone.Grade, micros(c.Phone.VerifiedAt), c.Email.Address, c.Email.Verified,
+	})
+}
+
+func (db *DB) unsealContacts(id account.ID, sealed []byte) (contact.Contacts, error) {
+	var j contactsJSON
+	if err := db.unsealJSON("people.contacts", string(id), sealed, &j); err != nil {
+		return contact.Contacts{}, err
+	}
+	return contact.Contacts{
+		Phone: contact.Phone{Number: j.Phone, Grade: j.Grade, VerifiedAt: moment(j.VerifiedAt)},
+		Email: contact.Email{Address: j.Email, Verified: j.Verified},
+	}, nil
+}

@@ -1,0 +1,78 @@
+package storage
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/ncruces/go-sqlite3"
+	"gorm.io/gorm"
+
+	"github.com/kapi-id/kapi/internal/fault"
+)
+
+// explain turns a driver's error into a fault: no row, a taken key, a database that is down or too slow. Op names the
+// statement for the log; values are never in it.
+func explain(op string, err error) error {
+	var known *fault.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &known):
+		return err
+	case errors.Is(err, sql.ErrNoRows), errors.Is(err, pgx.ErrNoRows), errors.Is(err, gorm.ErrRecordNotFound):
+		return fault.ErrNotFound
+	case isDuplicate(err):
+		return fault.Wrap(fault.Conflict, "", fmt.Errorf("storage: %s: %w", op, err))
+	case errors.Is(err, context.Canceled):
+		return fmt.Errorf("storage: %s: %w", op, err)
+	case isRetryable(err), isUnavailable(err):
+		return fault.Wrap(fault.Unavailable, "", fmt.Errorf("storage: %s: %w", op, err)).After(2 * time.Second)
+	}
+	return fmt.Errorf("storage: %s: %w", op, err)
+}
+
+func isDuplicate(err error) bool {
+	var pg *pgconn.PgError
+	return errors.Is(err, gorm.ErrDuplicatedKey) ||
+		errors.Is(err, sqlite3.CONSTRAINT_UNIQUE) || errors.Is(err, sqlite3.CONSTRAINT_PRIMARYKEY) ||
+		errors.As(err, &pg) && pg.Code == "23505"
+}
+
+// isRetryable says that the transaction lost against another one and did nothing: run it again.
+func isRetryable(err error) bool {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		return pg.Code == "40001" || pg.Code == "40P01" // serialization_failure, deadlock_detected
+	}
+	return errors.Is(err, sqlite3.BUSY)
+}
+
+// isUnavailable says that the database is down, full, overloaded or read-only.
+func isUnavailable(err error) bool {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		switch pg.Code {
+		case "57014", // query_canceled: the statement timeout
+			"55P03", // lock_not_available
+			"25006": // read_only_sql_transaction: a demoted primary
+			return true
+		}
+		class := pg.Code[:min(2, len(pg.Code))]
+		return class == "08" || class == "53" || class == "57" || class == "58" // connection, resources, shutdown, system
+	}
+	var network net.Error
+	var connect *pgconn.ConnectError
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) ||
+		errors.As(err, &network) || errors.As(err, &connect) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, sqlite3.FULL) || errors.Is(err, sqlite3.IOERR) || errors.Is(err, sqlite3.READONLY) || errors.Is(err, sqlite3.INTERRUPT) ||
+		strings.Contains(err.Error(), "conn closed")
+}

@@ -1,0 +1,147 @@
+package storage
+
+import (
+	"context"
+	"time"
+
+	"github.com/kapi-id/kapi/factors"
+	"github.com/kapi-id/kapi/internal/account"
+	"github.com/kapi-id/kapi/internal/acr"
+	"github.com/kapi-id/kapi/internal/fault"
+	"github.com/kapi-id/kapi/internal/session"
+)
+
+var _ session.Store = (*DB)(nil)
+
+const sessionColumns = "id, account_id, level, created_at, seen_at, expires_at, ended_at, data, version"
+
+// sessionJSON is what of a session is sealed.
+type sessionJSON struct {
+	Proofs  []factors.Proof `json:"proofs,omitempty"`
+	Network string          `json:"network,omitempty"`
+	Agent   string          `json:"agent,omitempty"`
+}
+
+func (db *DB) scanSession(s scan) (session.Session, error) {
+	var id, owner string
+	var level, created, seen, expires, ended, version int64
+	var data []byte
+	if err := s(&id, &owner, &level, &created, &seen, &expires, &ended, &data, &version); err != nil {
+		return session.Session{}, err
+	}
+	var j sessionJSON
+	if err := db.unsealJSON("sessions.data", id, data, &j); err != nil {
+		return session.Session{}, err
+	}
+	return session.Session{
+		ID: id, Account: account.ID(owner), Proofs: j.Proofs, Level: acr.Level(level), CreatedAt: moment(created), SeenAt: moment(seen),
+		ExpiresAt: moment(expires), EndedAt: moment(ended), Network: j.Network, Agent: j.Agent, Version: version,
+	}, nil
+}
+
+func (db *DB) sealSession(s session.Session) ([]byte, error) {
+	return db.sealJSON("sessions.data", s.ID, sessionJSON{s.Proofs, s.Network, s.Agent})
+}
+
+// CreateSession stores a new session, found by the hash of its token from now on.
+func (db *DB) CreateSession(ctx context.Context, s session.Session, tokenHash []byte) error {
+	if s.ID == "" || s.Account == "" || len(tokenHash) == 0 {
+		return errEmpty("session id, account or token")
+	}
+	data, err := db.sealSession(s)
+	if err != nil {
+		return err
+	}
+	return db.later(ctx, "create session", "INSERT INTO sessions (id, account_id, token, level, created_at, seen_at, expires_at, ended_at, data, version) "+
+		"VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1)", s.ID, string(s.Account), tokenHash, int64(s.Level), micros(s.CreatedAt), micros(s.SeenAt),
+		micros(s.ExpiresAt), micros(s.EndedAt), data)
+}
+
+// SessionByToken returns the session whose current token it is, alive or not; fault.ErrNotFound.
+func (db *DB) SessionByToken(ctx context.Context, tokenHash []byte) (out session.Session, err error) {
+	if len(tokenHash) == 0 {
+		return out, fault.ErrNotFound
+	}
+	err = db.row(ctx, "read session", "SELECT "+sessionColumns+" FROM sessions WHERE token = ?", []any{tokenHash}, func(s scan) (err error) {
+		out, err = db.scanSession(s)
+		return err
+	})
+	return out, err
+}
+
+// RotateSession writes what a new proof changed under a new token; fault.ErrConflict, inside Atomically perhaps only at
+// its end, when the session moved on or ended.
+func (db *DB) RotateSession(ctx context.Context, s session.Session, tokenHash []byte) error {
+	if s.ID == "" || len(tokenHash) == 0 {
+		return errEmpty("session id or token")
+	}
+	data, err := db.sealSession(s)
+	if err != nil {
+		return err
+	}
+	return db.laterOne(ctx, "rotate session", "UPDATE sessions SET token = ?, level = ?, seen_at = ?, data = ?, version = version + 1 "+
+		"WHERE id = ? AND version = ? AND ended_at = 0", tokenHash, int64(s.Level), micros(s.SeenAt), data, s.ID, s.Version)
+}
+
+// TouchSession moves SeenAt forward; it does nothing to an ended session.
+func (db *DB) TouchSession(ctx context.Context, id string, seen time.Time) error {
+	if id == "" {
+		return errEmpty("session id")
+	}
+	return db.later(ctx, "touch session", "UPDATE sessions SET seen_at = ? WHERE id = ? AND ended_at = 0 AND seen_at < ?", micros(seen), id, micros(seen))
+}
+
+// EndSession ends one session of the owner and the grants made in it.
+func (db *DB) EndSession(ctx context.Context, owner account.ID, id string, at time.Time) error {
+	if owner == "" || id == "" {
+		return fault.ErrNotFound
+	}
+	return db.Atomically(ctx, func(ctx context.Context) error {
+		n, err := db.exec(ctx, "end session", "UPDATE sessions SET ended_at = CASE WHEN ended_at = 0 THEN CAST(? AS BIGINT) ELSE ended_at END WHERE id = ? AND account_id = ?",
+			micros(at), id, string(owner))
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return fault.ErrNotFound
+		}
+		return db.later(ctx, "end grants of session", "UPDATE grants SET revoked_at = ? WHERE session_id = ? AND revoked_at = 0", micros(at), id)
+	})
+}
+
+// EndSessions ends all sessions of the owner but keep, and the grants made in them.
+func (db *DB) EndSessions(ctx context.Context, owner account.ID, keep string, at time.Time) error {
+	if owner == "" {
+		return errEmpty("account id")
+	}
+	return db.Atomically(ctx, func(ctx context.Context) error {
+		var ids []any
+		if err := db.rows(ctx, "end sessions", "UPDATE sessions SET ended_at = ? WHERE account_id = ? AND id <> ? AND ended_at = 0 RETURNING id",
+			[]any{micros(at), string(owner), keep}, func(s scan) error {
+				var id string
+				err := s(&id)
+				ids = append(ids, id)
+				return err
+			}); err != nil || len(ids) == 0 {
+			return err
+		}
+		return db.later(ctx, "end grants of sessions", "UPDATE grants SET revoked_at = ? WHERE session_id IN ("+marks(len(ids))+") AND revoked_at = 0",
+			append([]any{micros(at)}, ids...)...)
+	})
+}
+
+// SessionsOf lists the living sessions of the owner, newest first.
+func (db *DB) SessionsOf(ctx context.Context, owner account.ID, now time.Time) (out []session.Session, err error) {
+	if owner == "" {
+		return nil, nil
+	}
+	err = db.rows(ctx, "list sessions", "SELECT "+sessionColumns+" FROM sessions WHERE account_id = ? AND ended_at = 0 AND expires_at > ? ORDER BY created_at DESC, id DESC",
+		[]any{string(owner), micros(now)}, func(s scan) error {
+			one, err := db.scanSession(s)
+			if err == nil && one.Alive(now) {
+				out = append(out, one)
+			}
+			return err
+		})
+	return out, err
+}

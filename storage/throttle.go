@@ -1,0 +1,141 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/kapi-id/kapi/internal/fault"
+	"github.com/kapi-id/kapi/internal/throttle"
+)
+
+var _ throttle.Store = (*DB)(nil)
+
+// takeQuery counts one failure and computes the lock that follows it: 0 below free, else first·2^(n-free), at most
+// most, where from "steps" doublings on it is most. The row that exists is passed over while it is locked or disabled,
+// so of any number of parallel tries at most Free get through.
+const takeQuery = "INSERT INTO throttle_ladders (key, failures, until_at, disabled, updated_at) VALUES (?, 1, ?, ?, ?) " +
+	"ON CONFLICT (key) DO UPDATE SET failures = throttle_ladders.failures + 1, updated_at = excluded.updated_at, " +
+	"disabled = CASE WHEN throttle_ladders.failures + 1 >= CAST(? AS BIGINT) THEN 1 ELSE 0 END, " +
+	"until_at = CASE WHEN throttle_ladders.failures + 1 < CAST(? AS BIGINT) THEN 0 " +
+	"WHEN throttle_ladders.failures + 1 - CAST(? AS BIGINT) >= CAST(? AS BIGINT) THEN CAST(? AS BIGINT) " +
+	"ELSE excluded.updated_at + CAST(? AS BIGINT) * (CAST(1 AS BIGINT) << CAST(throttle_ladders.failures + 1 - CAST(? AS BIGINT) AS INTEGER)) END " +
+	"WHERE throttle_ladders.until_at <= excluded.updated_at AND throttle_ladders.disabled = 0 " +
+	"RETURNING failures, until_at, disabled"
+
+// Take counts one try of key as failed unless it is locked or disabled; see throttle.Store. The row moves on by one
+// conditional write; only a refused try reads.
+func (db *DB) Take(ctx context.Context, key string, l throttle.Ladder, now time.Time) (v throttle.Verdict, err error) {
+	if key == "" {
+		return v, errEmpty("throttle key")
+	}
+	if l.Most < l.First {
+		return v, fmt.Errorf("storage: a ladder whose longest lock is shorter than its first")
+	}
+	hash, us := db.keys().Index("throttle_ladders.key", key), now.UnixMicro()
+	disable := int64(l.Disable)
+	if disable <= 0 {
+		disable = math.MaxInt64
+	}
+	free := int64(l.Free)
+	if free <= 0 {
+		free = math.MaxInt64 // never locks; see throttle.Ladder.Lock
+	}
+	steps := int64(0) // doublings until First reaches Most
+	for d := l.First; d > 0 && d < l.Most && steps < 40; d *= 2 {
+		steps++
+	}
+	var until int64
+	if d := l.Lock(1); d > 0 {
+		until = us + d.Microseconds()
+	}
+	var failures, disabled int64
+	args := []any{
+		hash, until, flag(disable <= 1), us, disable, free, free, steps,
+		us + l.Most.Microseconds(), l.First.Microseconds(), free,
+	}
+	err = db.row(ctx, "take try", takeQuery, args, into(&failures, &until, &disabled))
+	if err == nil {
+		return throttle.Verdict{Allowed: true, Failures: int(failures), Until: moment(until), Disabled: disabled != 0}, nil
+	}
+	if !errors.Is(err, fault.ErrNotFound) {
+		return v, err
+	}
+	err = db.row(ctx, "read lock", "SELECT failures, until_at, disabled FROM throttle_ladders WHERE key = ?", []any{hash}, into(&failures, &until, &disabled))
+	if errors.Is(err, fault.ErrNotFound) { // cleared in between: the next try is free, this one was refused
+		return throttle.Verdict{Until: now}, nil
+	}
+	return throttle.Verdict{Failures: int(failures), Until: moment(until), Disabled: disabled != 0}, err
+}
+
+// Clear forgets the failures of the keys.
+func (db *DB) Clear(ctx context.Context, keys ...string) error {
+	if len(keys) == 0 {
+		return nil
+	}
+	args := make([]any, len(keys))
+	for i, key := range keys {
+		if key == "" {
+			return errEmpty("throttle key")
+		}
+		args[i] = db.keys().Index("throttle_ladders.key", key)
+	}
+	return db.later(ctx, "clear failures", "DELETE FROM throttle_ladders WHERE key IN ("+marks(len(args))+")", args...)
+}
+
+// mostWindows is how many windows a row has room for.
+const mostWindows = 4
+
+// hitQuery moves all theoretical arrival times by their interval, or none: each may lie at most its tolerance ahead.
+const hitQuery = "INSERT INTO throttle_windows AS w (key, t1, t2, t3, t4, updated_at) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET " +
+	"t1 = CASE WHEN w.t1 > excluded.updated_at THEN w.t1 + CAST(? AS BIGINT) ELSE excluded.t1 END, " +
+	"t2 = CASE WHEN w.t2 > excluded.updated_at THEN w.t2 + CAST(? AS BIGINT) ELSE excluded.t2 END, " +
+	"t3 = CASE WHEN w.t3 > excluded.updated_at THEN w.t3 + CAST(? AS BIGINT) ELSE excluded.t3 END, " +
+	"t4 = CASE WHEN w.t4 > excluded.updated_at THEN w.t4 + CAST(? AS BIGINT) ELSE excluded.t4 END, " +
+	"updated_at = excluded.updated_at WHERE w.t1 <= ? AND w.t2 <= ? AND w.t3 <= ? AND w.t4 <= ?"
+
+// Hit counts one event against all windows of key together, or none of them. The windows of a key keep their order.
+func (db *DB) Hit(ctx context.Context, key string, ws []throttle.Window, now time.Time) (wait time.Duration, err error) {
+	if key == "" {
+		return 0, errEmpty("throttle key")
+	}
+	if len(ws) == 0 || len(ws) > mostWindows {
+		return 0, fmt.Errorf("storage: %d windows; 1 to %d", len(ws), mostWindows)
+	}
+	us := now.UnixMicro()
+	var interval, first, latest [mostWindows]int64
+	for i := range first {
+		first[i], latest[i] = us, math.MaxInt64
+	}
+	for i, w := range ws {
+		if w.N <= 0 || w.Per <= 0 {
+			return 0, fmt.Errorf("storage: a window of %d per %v", w.N, w.Per)
+		}
+		interval[i] = max(w.Per.Microseconds()/int64(w.N), 1)
+		first[i] = us + interval[i]
+		latest[i] = us + w.Per.Microseconds() - interval[i] // the burst of N
+	}
+	hash := db.keys().Index("throttle_windows.key", key)
+	args := append(make([]any, 0, 14), hash, first[0], first[1], first[2], first[3], us)
+	for _, all := range [][mostWindows]int64{interval, latest} {
+		for _, v := range all {
+			args = append(args, v)
+		}
+	}
+	n, err := db.exec(ctx, "count event", hitQuery, args...)
+	if err != nil || n == 1 {
+		return 0, err
+	}
+	var at [mostWindows]int64
+	err = db.row(ctx, "read windows", "SELECT t1, t2, t3, t4 FROM throttle_windows WHERE key = ?", []any{hash}, into(&at[0], &at[1], &at[2], &at[3]))
+	if err != nil && !errors.Is(err, fault.ErrNotFound) {
+		return 0, err
+	}
+	wait = time.Millisecond // refused all the same, even if it would be allowed by now
+	for i := range ws {
+		wait = max(wait, time.Duration(at[i]-latest[i])*time.Microsecond)
+	}
+	return wait, nil
+}

@@ -1,0 +1,120 @@
+package storage
+
+import (
+	"context"
+	"errors"
+
+	"github.com/google/uuid"
+
+	"github.com/kapi-id/kapi/factors"
+	"github.com/kapi-id/kapi/internal/account"
+	"github.com/kapi-id/kapi/internal/contact"
+	"github.com/kapi-id/kapi/internal/fault"
+	"github.com/kapi-id/kapi/internal/notify"
+)
+
+// Tickets returns the tickets of one factor, as its Kit holds them.
+func (db *DB) Tickets(factor string) factors.Tickets {
+	if factor == "" {
+		panic("storage: tickets of no factor")
+	}
+	return tickets{db, factor}
+}
+
+type tickets struct {
+	db     *DB
+	factor string
+}
+
+const ticketColumns = "id, binding, purpose, account_id, secret, data, tries, created_at, expires_at"
+
+func (k tickets) scan(s scan) (t factors.Ticket, err error) {
+	var owner, purpose string
+	var data []byte
+	var tries, created, expires int64
+	if err := s(&t.ID, &t.Binding, &purpose, &owner, &t.Secret, &data, &tries, &created, &expires); err != nil {
+		return t, err
+	}
+	t.Purpose, t.Account, t.Tries, t.CreatedAt, t.ExpiresAt = factors.Purpose(purpose), account.ID(owner), int(tries), moment(created), moment(expires)
+	t.Data, err = k.db.keys().Unseal("tickets.data:"+t.ID, data)
+	return t, err
+}
+
+func (k tickets) one(ctx context.Context, op, query string, args ...any) (t factors.Ticket, err error) {
+	err = k.db.row(ctx, op, query, args, func(s scan) (err error) {
+		t, err = k.scan(s)
+		return err
+	})
+	return t, err
+}
+
+// errNoPhone is met only by a factor that did not ask Messenger.Ending first.
+var errNoPhone = errors.New("storage: the account has no ID-verified phone")
+
+// Open stores t in the place of the one before it, whose id is gone from then on and with it the message that carried
+// its code. The message, if any, commits with it.
+func (k tickets) Open(ctx context.Context, t factors.Ticket, m *factors.Message) (factors.Ticket, error) {
+	if t.Binding == "" || t.Purpose == "" {
+		return t, errEmpty("ticket binding or purpose")
+	}
+	t.ID, t.Tries = uuid.NewString(), 0
+	if t.CreatedAt.IsZero() {
+		t.CreatedAt = moment(micros(k.db.now()))
+	}
+	if m == nil {
+		return t, k.put(ctx, t)
+	}
+	c, err := k.db.Contacts(ctx, m.Account)
+	if err != nil {
+		return t, err
+	}
+	if m.Account == "" || c.Phone.Number == "" || c.Phone.Grade != contact.IDVerified {
+		return t, fault.Wrap(fault.NotFound, "", errNoPhone)
+	}
+	return t, k.db.Atomically(ctx, func(ctx context.Context) error {
+		if err := k.put(ctx, t); err != nil {
+			return err
+		}
+		return k.db.Enqueue(ctx, notify.Message{
+			Channel: m.Channel, Account: m.Account, To: c.Phone.Number, Text: m.Text, Ticket: t.ID, Deadline: m.Deadline, CreatedAt: t.CreatedAt,
+		})
+	})
+}
+
+func (k tickets) put(ctx context.Context, t factors.Ticket) error {
+	secret := t.Secret
+	if secret == nil {
+		secret = []byte{}
+	}
+	return k.db.later(ctx, "open ticket", "INSERT INTO tickets ("+ticketColumns+", factor, used_at) VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?, ?, 0) "+
+		"ON CONFLICT (binding, factor, purpose) DO UPDATE SET id = excluded.id, account_id = excluded.account_id, secret = excluded.secret, data = excluded.data, "+
+		"tries = 0, used_at = 0, created_at = excluded.created_at, expires_at = excluded.expires_at",
+		t.ID, t.Binding, string(t.Purpose), string(t.Account), secret, k.db.keys().Seal("tickets.data:"+t.ID, t.Data), micros(t.CreatedAt), micros(t.ExpiresAt), k.factor)
+}
+
+// Find returns the open, unexpired ticket of a binding and purpose; fault.ErrNotFound.
+func (k tickets) Find(ctx context.Context, binding string, p factors.Purpose) (factors.Ticket, error) {
+	if binding == "" || p == "" {
+		return factors.Ticket{}, fault.ErrNotFound
+	}
+	return k.one(ctx, "find ticket", "SELECT "+ticketColumns+" FROM tickets WHERE binding = ? AND factor = ? AND purpose = ? AND used_at = 0 AND expires_at > ?",
+		binding, k.factor, string(p), micros(k.db.now()))
+}
+
+// Try counts one try of an open ticket below most tries; fault.ErrNotFound otherwise.
+func (k tickets) Try(ctx context.Context, id string, most int) (factors.Ticket, error) {
+	if id == "" {
+		return factors.Ticket{}, fault.ErrNotFound
+	}
+	return k.one(ctx, "try ticket", "UPDATE tickets SET tries = tries + 1 WHERE id = ? AND factor = ? AND used_at = 0 AND tries < ? AND expires_at > ? RETURNING "+ticketColumns,
+		id, k.factor, int64(most), micros(k.db.now()))
+}
+
+// Use closes a ticket, once; fault.ErrConflict afterwards. What was not sent of it never will be: see Claim.
+func (k tickets) Use(ctx context.Context, id string) error {
+	if id == "" {
+		return fault.ErrConflict
+	}
+	now := micros(k.db.now())
+	return one(k.db.exec(ctx, "use ticket", "UPDATE tickets SET used_at = ? WHERE id = ? AND factor = ? AND used_at = 0", now, id, k.factor))
+}
