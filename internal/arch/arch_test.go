@@ -37,7 +37,7 @@ var rows = map[string]floor{
 	"factors": contract, "clients": contract, "internal/contact": contract, "factors/factortest": contract,
 	"internal/notify": person, "internal/account": person, "internal/access": person,
 	"internal/audit": leaf, "internal/fault": leaf, "internal/secret": leaf, "internal/throttle": leaf, "internal/web": leaf,
-	"internal/words": leaf, "internal/acr": leaf, "internal/keyring": leaf, "internal/arch": leaf, "internal/pki": leaf, "internal/registry": leaf,
+	"internal/words": leaf, "internal/jsonfile": leaf, "internal/acr": leaf, "internal/keyring": leaf, "internal/arch": leaf, "internal/pki": leaf, "internal/registry": leaf,
 	"deploy": whole, "docs": whole,
 }
 

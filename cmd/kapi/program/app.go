@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -88,7 +89,7 @@ func (a *App) build(ctx context.Context) error {
 	if err := a.messages(); err != nil {
 		return err
 	}
-	registry, err := factors.NewRegistry(append(a.list(), a.Options.Factors...)...)
+	registry, err := factors.NewRegistry(append(list(a.password, func(name string) factors.Kit { return a.kit(name, a.reach) }), a.Options.Factors...)...)
 	if err != nil {
 		return err
 	}
@@ -283,4 +284,17 @@ func (a *App) health(r *mux.Router) {
 		}
 		answer(w, http.StatusOK, "ready")
 	}).Methods(http.MethodGet, http.MethodHead)
+}
+
+// ApplyClients and ApplyPeople are what the commands of that name do; Refresh makes this replica see changes at once.
+func (a *App) ApplyClients(ctx context.Context, r io.Reader, out io.Writer) error {
+	return a.applyClients(ctx, r, out)
+}
+
+func (a *App) ApplyPeople(ctx context.Context, r io.Reader, out io.Writer) error {
+	return a.applyPeople(ctx, r, a.password, out)
+}
+
+func (a *App) Refresh(ctx context.Context) error {
+	return errors.Join(a.clients.Refresh(ctx), a.keys.Refresh(ctx))
 }

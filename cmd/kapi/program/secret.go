@@ -45,3 +45,6 @@ func (s Settings) root() (secret.Root, error) {
 	}
 	return secret.ReadRoot(s.SecretFile)
 }
+
+// NewSecret makes a root key file, for a program around an App.
+func NewSecret(path string) error { return secret.NewRoot(path) }
