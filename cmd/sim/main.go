@@ -23,16 +23,25 @@ type cli struct {
 }
 
 func main() {
-	var c cli
-	k := kong.Parse(&c, kong.Name("sim"), kong.UsageOnError(), kong.Description(
-		`The outside parties of Kapi, simulated.
-
-Example: sim phone --listen 127.0.0.1:8082
-and then: KAPI_SMS=inbox:http://127.0.0.1:8082 kapi serve`))
+	parser, err := newParser()
+	if err != nil {
+		panic(err) // the command line is part of the program
+	}
+	k, err := parser.Parse(os.Args[1:])
+	parser.FatalIfErrorf(err)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	k.BindTo(ctx, (*context.Context)(nil))
 	k.FatalIfErrorf(k.Run())
+}
+
+func newParser(more ...kong.Option) (*kong.Kong, error) {
+	return kong.New(&cli{}, append(more, kong.Name("sim"), kong.UsageOnError(), kong.Description(
+		`The outside parties of Kapi, simulated.
+
+Example: sim phone --listen 127.0.0.1:8082
+
+The server that sends to it: KAPI_SMS=inbox:http://127.0.0.1:8082 kapi serve`))...)
 }
 
 type phoneCmd struct {

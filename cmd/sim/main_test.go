@@ -22,8 +22,7 @@ func TestHelpShowsPartiesWithAnExample(t *testing.T) {
 		{[]string{"phone", "--help"}, []string{"--listen", "127.0.0.1:8082", "--trouble", "Example: sim phone"}},
 	} {
 		var out strings.Builder
-		k, err := kong.New(&cli{}, kong.Name("sim"), kong.Writers(&out, &out), kong.Exit(func(int) {}),
-			kong.Description("Example: sim phone --listen 127.0.0.1:8082"))
+		k, err := newParser(kong.Writers(&out, &out), kong.Exit(func(int) {}))
 		if err != nil {
 			t.Fatal(err)
 		}
