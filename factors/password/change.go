@@ -38,18 +38,7 @@ type Prepared struct {
 // Prepare checks a change against the rules and hashes it, outside any transaction. A wrong Old is factors.ErrWrong,
 // which the host counts as it counts at sign-in. Hashes: one for the old, one for the new, one for each past one.
 func (f *Factor) Prepare(ctx context.Context, c Change) (*Prepared, error) {
-	if c.Account == "" {
-		return nil, errors.New("password: a change for nobody")
-	}
-	if !c.WithoutOld {
-		if err := readable(c.Old, "password"); err != nil {
-			return nil, err
-		}
-	}
-	if err := writable(c.New); err != nil {
-		return nil, err
-	}
-	if err := f.judge(ctx, c); err != nil {
+	if err := f.Check(ctx, c); err != nil {
 		return nil, err
 	}
 	release, err := f.slot(ctx)
@@ -83,8 +72,23 @@ func (f *Factor) Prepare(ctx context.Context, c Change) (*Prepared, error) {
 	return f.seal(row, next, c.New)
 }
 
-// judge holds the new password to the rules.
-func (f *Factor) judge(ctx context.Context, c Change) error {
+// Check is the part of Prepare that costs no hash: what cannot be right whoever asks, and the rules. The host asks it
+// before it counts a try of the current password.
+func (f *Factor) Check(ctx context.Context, c Change) error {
+	if c.Account == "" {
+		return errors.New("password: a change for nobody")
+	}
+	if !c.WithoutOld {
+		if err := readable(c.Old, "password"); err != nil {
+			return err
+		}
+		if equal(c.Old, c.New) {
+			return fault.New(fault.Invalid, "password.rule.same").In("new_password")
+		}
+	}
+	if err := writable(c.New); err != nil {
+		return err
+	}
 	who, twoFactor, err := f.about(ctx, c.Account)
 	if err != nil {
 		return err
@@ -131,9 +135,6 @@ func (c Change) repeats(old credential) bool { return c.binding != "" && old.By 
 
 // isNew refuses the current password, and the past ones where the profile does.
 func (f *Factor) isNew(c Change, old credential) error {
-	if !c.WithoutOld && equal(c.Old, c.New) {
-		return fault.New(fault.Invalid, "password.rule.same").In("new_password")
-	}
 	var stored []string
 	if c.WithoutOld {
 		stored = append(stored, old.record.Hash)

@@ -124,8 +124,11 @@ func (f *Factor) Begin(context.Context, factors.Try) (factors.Challenge, error) 
 // Pages holds page.html, renew.html and words.json.
 func (f *Factor) Pages() fs.FS { return pages }
 
-// Load is how many hash slots are in use and how many wait for one, now.
-func (f *Factor) Load() (inUse, queued int) { return f.slots.load() }
+// Slots is how many hashes are being computed, how many wait, and how many may be computed at once.
+func (f *Factor) Slots() (inUse, queued, all int) {
+	inUse, queued = f.slots.load()
+	return inUse, queued, f.slots.limits.Slots
+}
 
 // record is the sealed part of a credential.
 type record struct {

@@ -277,7 +277,7 @@ func TestX1_FloodOfSignIns(t *testing.T) {
 			t.Fatalf("excess answer = %v after %v", err, f.RetryAfter)
 		}
 	}
-	if inUse, queued := b.Load(); inUse != hashSlots || queued != queue {
+	if inUse, queued, all := b.Slots(); inUse != hashSlots || queued != queue || all != hashSlots {
 		t.Errorf("load = %d in use, %d queued", inUse, queued)
 	}
 	if n := b.hashes.Load(); n != hashSlots {
@@ -306,7 +306,7 @@ func TestX1_FloodOfSignIns(t *testing.T) {
 	if len(waits) != queue {
 		t.Errorf("%d waited, want %d", len(waits), queue)
 	}
-	if inUse, queued := b.Load(); inUse != 0 || queued != 0 {
+	if inUse, queued, _ := b.Slots(); inUse != 0 || queued != 0 {
 		t.Errorf("afterwards %d in use, %d queued", inUse, queued)
 	}
 }
@@ -428,7 +428,7 @@ func TestStoreFailureIsNoWrongAnswer(t *testing.T) {
 	if _, err := b.signIn(ayse, good); err == nil || errors.Is(err, factors.ErrWrong) {
 		t.Errorf("sign-in = %v", err)
 	}
-	if inUse, _ := b.Load(); inUse != 0 {
+	if inUse, _, _ := b.Slots(); inUse != 0 {
 		t.Error("the slot is lost")
 	}
 }

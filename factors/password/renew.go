@@ -38,7 +38,7 @@ func (f *Factor) Renew(ctx context.Context, try factors.Try, answer factors.Answ
 	return f.Change(ctx, c)
 }
 
-// Person of the registry, as the rules look at him.
+// PersonOf makes a Person of what the registry and the contacts say.
 func PersonOf(p account.Person, phone, email string) Person {
 	return Person{NationalID: p.NationalID, GivenName: p.GivenName, FamilyName: p.FamilyName, Birthdate: p.Birthdate, Phone: phone, Email: email}
 }
