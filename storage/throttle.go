@@ -70,6 +70,16 @@ func (db *DB) Take(ctx context.Context, key string, l throttle.Ladder, now time.
 	return throttle.Verdict{Failures: int(failures), Until: moment(until), Disabled: disabled != 0}, err
 }
 
+// GiveBack takes back one counted try that was not judged, and the lock that followed it.
+func (db *DB) GiveBack(ctx context.Context, key string) error {
+	if key == "" {
+		return errEmpty("throttle key")
+	}
+	_, err := db.exec(ctx, "give back try", "UPDATE throttle_ladders SET failures = failures - 1, until_at = 0, disabled = 0 WHERE key = ? AND failures > 0",
+		db.keys().Index("throttle_ladders.key", key))
+	return err
+}
+
 // Clear forgets the failures of the keys.
 func (db *DB) Clear(ctx context.Context, keys ...string) error {
 	if len(keys) == 0 {

@@ -178,8 +178,14 @@ func (f *Flow) judge(ctx context.Context, s *state, v Visit, x factors.Factor, w
 	proof, err := x.Verify(ctx, f.try(s, v, w.account.ID), answer)
 	switch {
 	case errors.Is(err, factors.ErrWrong):
-		return proof, errors.Join(f.recordFactor(ctx, s, v, x, w, "wrong"), err)
-	case err != nil:
+		if recordErr := f.recordFactor(ctx, s, v, x, w, "wrong"); recordErr != nil {
+			return proof, recordErr
+		}
+		return proof, err
+	case err != nil: // nothing was compared
+		if info.Tries != (factors.Tries{}) {
+			err = errors.Join(err, f.Throttle.GiveBack(context.WithoutCancel(ctx), w.key))
+		}
 		return proof, err
 	case proof.Account != w.account.ID || proof.Account == "" || proof.Factor != info.Name || proof.Stage != info.Stage:
 		return proof, fault.New(fault.Internal, "") // a factor must not prove somebody else

@@ -47,6 +47,9 @@ type Window struct {
 type Store interface {
 	// Take counts one try of key unless it is locked or disabled, in one conditional write.
 	Take(ctx context.Context, key string, l Ladder, now time.Time) (Verdict, error)
+	// GiveBack takes back one counted try that was never compared, because a place was full or a service down, so that a
+	// flood of those locks nobody out. It lifts the lock that followed from it.
+	GiveBack(ctx context.Context, key string) error
 	// Clear forgets the failures of the keys.
 	Clear(ctx context.Context, keys ...string) error
 	// Hit counts one event against all windows of key together, or none of them; wait is zero when it was allowed.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/kapi-id/kapi/factors"
 	"github.com/kapi-id/kapi/factors/password"
+	"github.com/kapi-id/kapi/internal/account"
 	"github.com/kapi-id/kapi/internal/secret"
 	"github.com/kapi-id/kapi/internal/web"
 	"github.com/kapi-id/kapi/provider/keys"
@@ -87,7 +88,21 @@ func (x *opened) kit(name string, phone factors.Messenger) factors.Kit {
 
 // passwords is the password factor without a server around it.
 func (x *opened) passwords(o password.Options) (*password.Factor, error) {
-	return password.New(x.kit(password.Name, nil), x.ring, o)
+	return password.New(x.kit(password.Name, nil), x.ring, x.about, o)
+}
+
+// about is what a new password must not be made of.
+func (x *opened) about(ctx context.Context, id account.ID) (password.Person, bool, error) {
+	a, err := x.db.Account(ctx, id)
+	if err != nil {
+		return password.Person{}, false, err
+	}
+	p, err := x.db.Person(ctx, id)
+	if err != nil {
+		return password.Person{}, false, err
+	}
+	c, err := x.db.Contacts(ctx, id)
+	return password.PersonOf(p, c.Phone.Number, c.Email.Address), a.TwoFactor, err
 }
 
 // logger writes one JSON line for each record. Attributes that would name a secret are the fault of whoever logs them; a test plants
