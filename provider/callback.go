@@ -1,0 +1,127 @@
+package provider
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/kapi-id/kapi/clients"
+	"github.com/kapi-id/kapi/internal/acr"
+	"github.com/kapi-id/kapi/internal/audit"
+	"github.com/kapi-id/kapi/internal/fault"
+	"github.com/kapi-id/kapi/internal/grant"
+	"github.com/kapi-id/kapi/internal/secret"
+	"github.com/kapi-id/kapi/internal/signin"
+)
+
+// finish answers the client, once, in the browser that started: what a sign-in ended as decides between a code and an
+// error, not which of the two exits was taken. One transaction of three statements, no read. Whoever opens the address in
+// another browser, or again, meets a page (session fixation at the client, RFC 9700 §4.7).
+func (s *Server) finish(w http.ResponseWriter, r *http.Request) {
+	noStore(w)
+	id, browser := r.URL.Query().Get("id"), s.browser(r)
+	if id == "" || len(id) > 64 || browser == "" {
+		s.cfg.Pages.Failure(w, r, errExpired)
+		return
+	}
+	code := secret.Token()
+	e := ending{id: uuid.NewString(), code: secret.Hash(code), agent: cut(r.UserAgent(), 256), now: s.now()}
+	err := s.cfg.Transactions.Atomically(r.Context(), func(ctx context.Context) (err error) {
+		if e.t, err = s.cfg.Transactions.FinishTransaction(ctx, id, secret.Hash(browser), e.now); err != nil {
+			return err
+		}
+		return s.conclude(ctx, &e)
+	})
+	switch {
+	case errors.Is(err, fault.ErrNotFound):
+		s.cfg.Pages.Failure(w, r, errExpired)
+	case err != nil:
+		s.cfg.Pages.Failure(w, r, err)
+	case e.refusal.Error != "":
+		s.cfg.Meter("authorize", e.t.Ask.Client, e.refusal.Error)
+		s.deny(w, r, e.record.Answer, e.refusal.Error, e.refusal.Description)
+	default:
+		s.cfg.Meter("authorize", e.t.Ask.Client, "ok")
+		s.send(w, r, e.record.Answer, Field{"code", code})
+	}
+}
+
+var errExpired = fault.New(fault.Expired, "authorize.expired")
+
+// ending is how a transaction ends.
+type ending struct {
+	id    string // of the grant
+	code  []byte // hash
+	agent string
+	now   time.Time
+
+	t       signin.Transaction
+	record  record
+	refusal signin.Refusal
+}
+
+// conclude turns the finished transaction into a grant with a code, or into a refusal.
+func (s *Server) conclude(ctx context.Context, e *ending) error {
+	e.record, e.refusal = record{}, signin.Refusal{}
+	if e.t.Ask.Client == signin.Self || json.Unmarshal(e.t.Ask.Return, &e.record) != nil {
+		return fault.ErrNotFound // not a transaction that /authorize began
+	}
+	c, ok, err := s.client(ctx, e.t.Ask.Client)
+	if err != nil {
+		return err
+	}
+	if !ok || !redirectRegistered(c, e.record.Answer.RedirectURI) {
+		return fault.ErrNotFound // the registration went away meanwhile
+	}
+	if e.t.State == signin.Refused {
+		e.refusal = e.t.Refusal
+		return nil
+	}
+	reached := signin.Reached(e.t.Proofs, e.t.Ceiling)
+	switch {
+	case reached == acr.None || e.t.Account == "" || e.t.Session == "":
+		return errors.New("a ready transaction without proofs, account or session")
+	case reached < e.t.Ask.Must: // the rules of a sign-in should not let this happen; nobody gets less than he insists on
+		e.refusal.Error = errUnmet
+	}
+	g := s.grantOf(c, e, reached)
+	if e.refusal.Error != "" {
+		event := s.event(ctx, audit.SigninRefused, errUnmet, c, g)
+		event.Actor, event.Agent = string(g.Account), e.agent
+		return s.cfg.Audit.Record(ctx, event)
+	}
+	if err := s.cfg.Grants.CreateGrant(ctx, g); err != nil {
+		return err
+	}
+	event := s.event(ctx, audit.GrantIssued, "ok", c, g)
+	event.Actor, event.Agent = string(g.Account), e.agent
+	event.Details = map[string]string{"acr": reached.Short()}
+	return s.cfg.Audit.Record(ctx, event)
+}
+
+// grantOf writes down the facts of the sign-in; every token of this grant is made from them and from nothing else.
+func (s *Server) grantOf(c clients.Client, e *ending, reached acr.Level) grant.Grant {
+	return grant.Grant{
+		ID: e.id, Client: c.ID, Account: e.t.Account, Session: e.t.Session, SessionEnds: e.t.SessionEnds, CreatedAt: e.now,
+		Facts: grant.Facts{
+			Subject: c.Subject(s.subject, e.t.Account), Scopes: e.record.Scopes, Claims: e.record.Claims.raw(), ACR: reached,
+			AMR: signin.Methods(e.t.Proofs), Steps: signin.Steps(e.t.Proofs), AuthTime: signin.AuthTime(e.t.Proofs).Unix(),
+			Nonce: e.record.Nonce,
+		},
+		Code: grant.Code{
+			Hash: e.code, RedirectURI: e.record.Answer.RedirectURI, Challenge: e.record.Challenge, ExpiresAt: e.now.Add(grant.CodeLife),
+		},
+	}
+}
+
+// subject is the MAC below clients.Client.Subject.
+func (s *Server) subject(parts ...string) string {
+	return base64url.EncodeToString(s.cfg.Ring.MAC(secret.Subject, parts...))
+}
+
+func cut(s string, most int) string { return strings.ToValidUTF8(s[:min(len(s), most)], "") }
