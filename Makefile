@@ -1,0 +1,85 @@
+# Kapi. `make` alone lists what there is to make.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+
+GO ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X github.com/kapi-id/kapi/cmd/kapi/program.version=$(VERSION)
+PKG ?= ./...
+# The product is built without cgo; only the race detector needs it.
+STATIC := CGO_ENABLED=0 $(GO)
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: ## Run the demo: provider, portal and phone on one machine
+	$(GO) run ./cmd/kapi demo
+
+.PHONY: test
+test: install format ## Test everything; as root on Debian install what is missing first
+	@echo "== build without cgo"
+	$(STATIC) build ./...
+	echo "== vet"
+	$(STATIC) vet ./...
+	echo "== tests: unit, both databases, journeys in-process and in a browser, race detector"
+	if [ "$$($(GO) env CGO_ENABLED)" = 1 ] && command -v "$$($(GO) env CC)" >/dev/null; then
+	  $(GO) test -race -timeout 20m $(PKG)
+	else
+	  echo "no C compiler: WITHOUT THE RACE DETECTOR"
+	  $(GO) test -timeout 20m $(PKG)
+	fi
+
+.PHONY: install
+install:
+	@.ci/install
+
+.PHONY: format
+format:
+	@bad=$$(gofmt -l .); if [ -n "$$bad" ]; then echo "not gofmt-ed:"; echo "$$bad"; exit 1; fi
+
+.PHONY: slow
+slow: install ## Test the long races and faults
+	KAPI_SLOW_TESTS=1 $(GO) test -race -count=1 -timeout 60m $(PKG)
+
+.PHONY: bench
+bench: install ## Measure; docs/performance.md tells method and results
+	$(GO) test -run '^$$' -bench . -benchmem -timeout 60m $(PKG)
+
+.PHONY: fuzz
+fuzz: ## Fuzz every target for FUZZTIME each (default 20s)
+	@for file in $$(grep -rl --include='*_test.go' '^func Fuzz' .); do
+	  for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$file); do
+	    echo "== $$(dirname $$file) $$target"
+	    $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(or $(FUZZTIME),20s) $$(dirname $$file)
+	  done
+	done
+
+.PHONY: lint
+lint: bin/staticcheck ## Run vet and staticcheck
+	$(STATIC) vet ./...
+	CGO_ENABLED=0 bin/staticcheck ./...
+
+bin/staticcheck: tools/go.mod tools/go.sum
+	$(STATIC) -C tools build -o ../bin/staticcheck honnef.co/go/tools/cmd/staticcheck
+
+.PHONY: cover
+cover: ## Measure which lines the tests reach (tmp/cover.html)
+	mkdir -p tmp
+	$(GO) test -coverpkg=./... -coverprofile=tmp/cover.out $(PKG)
+	$(GO) tool cover -html tmp/cover.out -o tmp/cover.html
+	$(GO) tool cover -func tmp/cover.out | tail -n 1
+
+.PHONY: build
+build: ## Build static binaries in bin/
+	$(STATIC) build -trimpath -ldflags '$(LDFLAGS)' -o bin/kapi ./cmd/kapi
+	$(STATIC) build -trimpath -ldflags '$(LDFLAGS)' -o bin/kapi-sim ./cmd/sim
+	ls -l bin
+
+.PHONY: screenshots
+screenshots: install ## Take the pictures of docs/screenshots anew
+	mkdir -p docs/screenshots
+	$(GO) test ./e2e -run '^TestScreenshots$$' -count=1 -v -args -screenshots "$(CURDIR)/docs/screenshots"
