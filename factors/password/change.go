@@ -288,7 +288,7 @@ func (f *Factor) Describe(ctx context.Context, id account.ID) (Status, error) {
 		return Status{}, err
 	}
 	if !found {
-		return Status{State: "none"}, nil
+		return Status{State: None}, nil
 	}
 	now := f.now()
 	s := Status{State: c.State, ChangedAt: c.ChangedAt, ExpiresAt: c.ExpiresAt,

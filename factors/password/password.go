@@ -30,8 +30,9 @@ const MaxBytes = 1024
 // TemporaryLife is how long an office password opens the change page.
 const TemporaryLife = 30 * 24 * time.Hour
 
-// States of a credential. A person without one has none.
+// States of a credential. None is what Describe says of a person without one.
 const (
+	None      = "none"
 	Active    = "active"
 	Temporary = "temporary" // from the office: opens only the change page
 	Disabled  = "disabled"  // after too many wrong answers in a row; Set or a strong sign-in gives a new one

@@ -18,6 +18,7 @@ type Browser struct {
 	T      testing.TB
 	Client *http.Client
 	Header http.Header // sent with every request, e.g. Accept-Language
+	Roams  bool        // follow redirects outside too, to a relying party that runs
 
 	URL    *url.URL // of the page shown
 	Status int
@@ -38,7 +39,7 @@ func NewBrowser(t testing.TB) *Browser {
 		for name, values := range b.Header {
 			r.Header[name] = values
 		}
-		if r.URL.Host != via[0].URL.Host {
+		if r.URL.Host != via[0].URL.Host && !b.Roams {
 			b.left = r.URL
 			return http.ErrUseLastResponse
 		}

@@ -103,7 +103,7 @@ func Start(t testing.TB, o Options) *Kapi {
 	dir := t.TempDir()
 	database := "sqlite:" + filepath.Join(dir, "kapi.db")
 	if o.Postgres {
-		database = testpg.New(t)
+		database = testpg.URL(t)
 	}
 	s, err := program.Resolve(map[string]string{
 		"ISSUER": k.URL, "LISTEN": front.Listener.Addr().String(), "SECRET_FILE": filepath.Join(dir, "secret"),

@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"github.com/kapi-id/kapi/factors/password"
+	"github.com/kapi-id/kapi/internal/account"
 	"github.com/kapi-id/kapi/internal/enrolment"
 )
 
@@ -41,7 +42,15 @@ func (x *opened) applyPeople(ctx context.Context, r io.Reader, passwords *passwo
 	if err != nil {
 		return err
 	}
-	report, err := enrolment.Apply(ctx, enrolment.Deps{Store: x.db, Passwords: passwords, Audit: x.db, Actor: "cli"}, people, x.now())
+	importer := enrolment.Importer{Store: x.db, Audit: x.db, Actor: "cli",
+		Password: func(ctx context.Context, id account.ID, word string, temporary bool) (func(context.Context) error, error) {
+			prepared, err := passwords.PrepareSet(ctx, id, word, temporary)
+			if err != nil {
+				return nil, err
+			}
+			return prepared.Write, nil
+		}}
+	report, err := importer.Apply(ctx, people, x.now())
 	if err != nil {
 		return err
 	}

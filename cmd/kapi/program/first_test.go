@@ -1,0 +1,176 @@
+package program_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/kapi-id/kapi/internal/testkapi"
+)
+
+// aliases of one ID number: whatever is typed counts for one person.
+func aliases(n string) []string {
+	wide, arabic := "", ""
+	for _, c := range n {
+		wide += string('０' + (c - '0'))
+		arabic += string('٠' + (c - '0'))
+	}
+	return []string{n, n[:3] + " " + n[3:6] + " " + n[6:], wide, arabic, " " + n + " ", n[:5] + "-" + n[5:]}
+}
+
+func TestF1_PasswordGuessingInParallel(t *testing.T) {
+	t.Parallel()
+	testkapi.Each(t, testkapi.Options{Replicas: 2}, guessInParallel)
+	testkapi.Each(t, testkapi.Options{}, guessInParallel)
+}
+
+func guessInParallel(t *testing.T, k *testkapi.Kapi) {
+	const tries, place = 100, 75
+	var file []string
+	for i := range rounds() {
+		file = append(file, somebody(i, "the right one of all"))
+	}
+	k.People("[" + strings.Join(file, ",") + "]")
+	rp := k.RP("ssi", nil)
+	for round := range rounds() {
+		b := testkapi.NewBrowser(t)
+		page := b.Open(rp.URL()).URL.String()
+		spellings := aliases(number(round))
+		k.Hashes.Store(0)
+		var through atomic.Int64
+		race(tries, func(i int) {
+			guess := fmt.Sprintf("wrong number %d", i)
+			if i == place {
+				guess = "the right one of all"
+			}
+			r := send(t, b, http.MethodPost, page, url.Values{"national_id": {spellings[i%len(spellings)]}, "password": {guess}},
+				"X-Forwarded-For", fmt.Sprintf("203.0.113.%d", i), "X-Real-Ip", fmt.Sprintf("2001:db8::%d", i))
+			if r.Status == http.StatusSeeOther {
+				through.Add(1)
+			}
+		})
+		if n := k.Hashes.Load(); n > 5 {
+			t.Fatalf("round %d: %d passwords were compared", round, n)
+		}
+		if through.Load() > 0 {
+			continue // the right one was among the first five: then it may
+		}
+		// Inside the lock the right one reads like a wrong one, and costs no hash.
+		k.Hashes.Store(0)
+		if b.Submit(map[string]string{"national_id": number(round), "password": "the right one of all"}).See(wrongSignIn); k.Hashes.Load() != 0 {
+			t.Fatal("a hash inside the lock")
+		}
+	}
+}
+
+func TestF1_TheLockEnds(t *testing.T) {
+	each(t, func(t *testing.T, k *testkapi.Kapi) {
+		rp, b := k.RP("ssi", nil), testkapi.NewBrowser(t)
+		b.Open(rp.URL())
+		for range 6 {
+			signIn(k, b, mehmet, "not this one", "", 0)
+			b.See(wrongSignIn)
+		}
+		signIn(k, b, mehmet, mehmetPassword, "", 0)
+		b.See(wrongSignIn)
+		k.Clock.Add(61 * time.Second)
+		signIn(k, b, mehmet, mehmetPassword, "", 0)
+		rp.Answer(b)
+		// A right answer forgets the failures: five more are free again.
+		other := testkapi.NewBrowser(t)
+		other.Open(rp.URL())
+		for range 4 {
+			signIn(k, other, mehmet, "not this one", "", 0)
+		}
+		signIn(k, other, mehmet, mehmetPassword, "", 0)
+		rp.Answer(other)
+	})
+}
+
+// F2: unknown, wrong, closed and locked look and work alike.
+func TestF2_NobodyCanBeFoundOut(t *testing.T) {
+	each(t, func(t *testing.T, k *testkapi.Kapi) {
+		rp := k.RP("ssi", nil)
+		for range 5 { // zeynep is locked from now on
+			b := testkapi.NewBrowser(t)
+			b.Open(rp.URL())
+			signIn(k, b, zeynep, "not this one", "", 0)
+		}
+		type work struct {
+			status     int
+			body       string
+			cookies    int
+			hashes     int64
+			statements int64
+		}
+		seen := map[string]work{}
+		for name, who := range map[string]string{"known": ayse, "unknown": number(7), "no phone": hasan, "locked": zeynep} {
+			b := testkapi.NewBrowser(t)
+			page := b.Open(rp.URL()).URL.String()
+			id := strings.Split(page, "/")[4]
+			k.Hashes.Store(0)
+			k.Paused.Store(0)
+			before := k.Counter.Statements()
+			r := send(t, b, http.MethodPost, page, url.Values{"national_id": {who}, "password": {"not this one"}})
+			if k.Paused.Load() < int64(250*time.Millisecond) || k.Paused.Load() > int64(2400*time.Millisecond) {
+				t.Errorf("%s: asked for a pause of %v", name, time.Duration(k.Paused.Load()))
+			}
+			body := strings.NewReplacer(id, "ID", who, "NUMBER", r.Header.Get("X-Request-Id"), "REQUEST").Replace(r.Body)
+			seen[name] = work{r.Status, body, len(r.Header.Values("Set-Cookie")), k.Hashes.Load(), k.Counter.Statements() - before}
+		}
+		for _, name := range []string{"unknown", "no phone"} {
+			if seen[name] != seen["known"] {
+				t.Errorf("%s differs from known: %+v\n%+v", name, seen[name], seen["known"])
+			}
+		}
+		if l, known := seen["locked"], seen["known"]; l.status != known.status || l.body != known.body || l.cookies != known.cookies || l.hashes != 0 {
+			t.Errorf("locked differs: %+v\n%+v", l, known)
+		}
+	})
+}
+
+// F3: a stranger who keeps guessing does not keep the owner out of a browser that is known.
+func TestF3_LockingSomebodyOut(t *testing.T) {
+	each(t, func(t *testing.T, k *testkapi.Kapi) {
+		rp, own := k.RP("ssi", nil), testkapi.NewBrowser(t)
+		own.Open(rp.URL())
+		signIn(k, own, ayse, aysePassword, aysePhone, 1)
+		rp.Answer(own)
+		stranger := testkapi.NewBrowser(t)
+		stranger.Open(rp.URL())
+		for range 40 { // ten a minute
+			signIn(k, stranger, ayse, "guess", "", 0)
+			k.Clock.Add(6 * time.Second)
+		}
+		sent := len(k.Phone.Inbox(aysePhone))
+		if sent != 1 {
+			t.Errorf("the stranger's tries sent %d messages", sent-1)
+		}
+		own.Open(rp.URL("prompt", "login"))
+		signIn(k, own, ayse, aysePassword, aysePhone, sent+1)
+		rp.Answer(own)
+		// And it clears the lock for everybody.
+		fresh := testkapi.NewBrowser(t)
+		fresh.Open(rp.URL())
+		signIn(k, fresh, ayse, aysePassword, aysePhone, sent+2)
+		rp.Answer(fresh)
+		// A cookie that was made up, or was given to another person, is no known device.
+		for _, forged := range []string{strings.Repeat("x", 22) + ".AAAA", own.Cookie("kapi-known")} {
+			thief := testkapi.NewBrowser(t)
+			page := thief.Open(rp.URL()).URL
+			thief.Client.Jar.SetCookies(page, []*http.Cookie{{Name: "kapi-known", Value: forged, Path: "/"}})
+			k.Hashes.Store(0)
+			for range 20 {
+				signIn(k, thief, mehmet, "guess", "", 0)
+			}
+			if n := k.Hashes.Load(); n > 5 {
+				t.Errorf("%d guesses with a forged device", n)
+			}
+			k.Clock.Add(time.Hour)
+		}
+	})
+}

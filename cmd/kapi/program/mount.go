@@ -1,0 +1,137 @@
+package program
+
+import (
+	"context"
+	"io/fs"
+	"net/http"
+
+	"github.com/gorilla/mux"
+
+	"github.com/kapi-id/kapi/factors"
+	"github.com/kapi-id/kapi/factors/password"
+	"github.com/kapi-id/kapi/internal/account"
+	"github.com/kapi-id/kapi/internal/enrolment"
+	"github.com/kapi-id/kapi/internal/web"
+	"github.com/kapi-id/kapi/internal/words"
+	"github.com/kapi-id/kapi/loginui/citizen"
+	"github.com/kapi-id/kapi/loginui/page"
+	"github.com/kapi-id/kapi/loginui/visitor"
+	"github.com/kapi-id/kapi/provider"
+)
+
+// mount makes the pages and the provider and puts them under one router. A missing sentence or a broken template of any
+// of them stops the start here.
+func (a *App) mount(registry *factors.Registry) error {
+	pages, err := a.makePages(registry)
+	if err != nil {
+		return err
+	}
+	visitors, err := visitor.New(visitor.Config{Pages: pages, Flow: a.Flow})
+	if err != nil {
+		return err
+	}
+	citizens, err := citizen.New(citizen.Config{
+		Pages: pages, Signin: a.Flow, Sessions: a.db, People: a.db, Contacts: a.db, Record: a.db, Atomically: a.db.Atomically,
+		TwoFactor: &enrolment.TwoFactor{Store: a.db, Audit: a.db, PasswordAlone: a.passwordAlone, Now: a.now},
+		Passwords: passwordsOf{a.password}, Throttle: a.db, Keys: keyed{a.ring}, Cookies: a.cookies, PhoneFactor: "sms", Now: a.now,
+	})
+	if err != nil {
+		return err
+	}
+	server, err := provider.New(provider.Config{
+		Issuer: a.Issuer, Clients: a.clients, Transactions: a.db, Grants: a.db, Sessions: a.db, Accounts: a.db, Contacts: a.db, Audit: a.db,
+		Keys: a.keys, Ring: a.ring, Pages: shown{visitors}, Cookies: a.cookies, Meter: a.metrics.meter, Now: a.now, Log: a.log,
+	})
+	if err != nil {
+		return err
+	}
+	r := mux.NewRouter()
+	r.Use(a.metrics.timed)
+	a.health(r)
+	server.Mount(r)
+	visitors.Mount(r)
+	citizens.Mount(r)
+	r.Handle("/language", pages.SwitchLanguage()).Methods(http.MethodPost)
+	r.PathPrefix(page.Static).Handler(pages.Assets())
+	r.NotFoundHandler = http.HandlerFunc(pages.NotFound)
+	a.Handler = web.Chain(r, web.Options{Log: a.log, Trusted: a.TrustedProxies, Broken: pages.Broken})
+	a.Metrics = a.metrics.handler()
+	return nil
+}
+
+func (a *App) makePages(registry *factors.Registry) (*page.Pages, error) {
+	sources := []fs.FS{page.Words(), visitor.Words(), citizen.Words(), provider.Words}
+	for _, f := range registry.All(0) {
+		sources = append(sources, f.Pages())
+	}
+	catalogue, err := words.Load(sources...)
+	if err != nil {
+		return nil, err
+	}
+	return page.New(page.Config{
+		Catalogue: catalogue, Cookies: a.cookies, Issuer: a.Issuer, Now: a.now, Log: a.log,
+		Sources: append([]page.Source{visitor.Source(), citizen.Source()}, visitor.FactorSources(registry, visitor.Host, citizen.Host)...),
+	})
+}
+
+// passwordAlone: may the person's password stand without two-factor authentication? True where there is none.
+func (a *App) passwordAlone(ctx context.Context, id account.ID) (bool, error) {
+	s, err := a.password.Describe(ctx, id)
+	return s.Alone || s.State == password.None, err
+}
+
+// shown draws the provider's pages with the visitor's: neither knows the other.
+type shown struct{ *visitor.Visitor }
+
+func fields(in []provider.Field) []visitor.Field {
+	out := make([]visitor.Field, len(in))
+	for i, f := range in {
+		out[i] = visitor.Field(f)
+	}
+	return out
+}
+
+func (s shown) FormPost(w http.ResponseWriter, r *http.Request, p provider.FormPost) {
+	s.Visitor.FormPost(w, r, p.Action, fields(p.Fields))
+}
+
+func (s shown) ConfirmLogout(w http.ResponseWriter, r *http.Request, p provider.ConfirmLogout) {
+	s.Visitor.ConfirmLogout(w, r, p.Client, p.Action, fields(p.Fields), p.UILocales)
+}
+
+func (s shown) SignedOut(w http.ResponseWriter, r *http.Request, p provider.SignedOut) {
+	s.Visitor.SignedOut(w, r, p.Client, p.Ended, p.UILocales)
+}
+
+// passwordsOf gives the citizen's pages the password factor in their own words.
+type passwordsOf struct{ *password.Factor }
+
+func (p passwordsOf) Describe(ctx context.Context, id account.ID) (citizen.PasswordStatus, error) {
+	s, err := p.Factor.Describe(ctx, id)
+	exists := s.State != password.None
+	return citizen.PasswordStatus{Exists: exists, ChangedAt: s.ChangedAt, Alone: s.Alone || !exists}, err
+}
+
+func (p passwordsOf) Rules(twoFactor bool) []citizen.PasswordRule {
+	var out []citizen.PasswordRule
+	for _, r := range p.Factor.Rules(twoFactor) {
+		out = append(out, citizen.PasswordRule{Key: r.Key, N: r.N})
+	}
+	return out
+}
+
+func (p passwordsOf) Check(c citizen.PasswordChange) error {
+	return p.Factor.Check(context.Background(), p.change(c))
+}
+
+func (p passwordsOf) Prepare(ctx context.Context, c citizen.PasswordChange) (func(context.Context) error, error) {
+	prepared, err := p.Factor.Prepare(ctx, p.change(c))
+	if err != nil {
+		return nil, err
+	}
+	return prepared.Write, nil
+}
+
+func (p passwordsOf) change(c citizen.PasswordChange) password.Change {
+	return password.Change{Account: c.Account, Old: c.Old, New: c.New, WithoutOld: c.WithoutOld, Alone: !c.TwoFactor}
+}
