@@ -1,0 +1,206 @@
+package citizen
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/kapi-id/kapi/internal/account"
+	"github.com/kapi-id/kapi/internal/acr"
+	"github.com/kapi-id/kapi/internal/audit"
+	"github.com/kapi-id/kapi/internal/fault"
+	"github.com/kapi-id/kapi/internal/secret"
+	"github.com/kapi-id/kapi/internal/session"
+	"github.com/kapi-id/kapi/internal/signin"
+	"github.com/kapi-id/kapi/internal/web"
+	"github.com/kapi-id/kapi/loginui/page"
+)
+
+const (
+	// freshness is how old the sign-in may be for a change (OWASP ASVS 7.5.1).
+	freshness = 15 * time.Minute
+	// touchEvery bounds the writes of a reader who only looks around.
+	touchEvery = time.Minute
+)
+
+// me is the reader: signed in, and the account active.
+type me struct {
+	session session.Session
+	account account.Account
+	visit   signin.Visit
+}
+
+type action func(w http.ResponseWriter, r *http.Request, m me) error
+
+// signedIn lets f run for a living session, and sends everybody else to sign in and come back.
+func (h *Handler) signedIn(f action) func(http.ResponseWriter, *http.Request) error {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		m, ok, err := h.reader(r)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return h.start(w, r, signin.SelfAsk{})
+		}
+		return f(w, r, m)
+	}
+}
+
+// fresh lets f run if the sign-in is recent, at two steps where the account has them; else the reader signs in again and comes
+// back to the page, not to what was submitted.
+func (h *Handler) fresh(f action) action {
+	return func(w http.ResponseWriter, r *http.Request, m me) error {
+		ask := signin.SelfAsk{MaxAge: freshness}
+		if m.account.TwoFactor {
+			ask.Want = min(acr.Substantial, m.account.Ceiling)
+		}
+		if h.Now().Sub(m.session.AuthTime()) > freshness || m.session.Level < ask.Want {
+			return h.start(w, r, ask)
+		}
+		return f(w, r, m)
+	}
+}
+
+// reader finds who is asking. The clock of the session moves at most once a minute.
+func (h *Handler) reader(r *http.Request) (m me, ok bool, err error) {
+	ctx := r.Context()
+	m.visit = h.visit(r)
+	if m.visit.Session == "" {
+		return m, false, nil
+	}
+	now := h.Now()
+	m.session, err = h.Sessions.SessionByToken(ctx, h.Keys.HashToken(m.visit.Session))
+	if errors.Is(err, fault.ErrNotFound) || err == nil && !m.session.Alive(now) {
+		return m, false, nil
+	}
+	if err != nil {
+		return m, false, err
+	}
+	m.account, err = h.People.Account(ctx, m.session.Account)
+	if errors.Is(err, fault.ErrNotFound) || err == nil && m.account.State != account.Active {
+		return m, false, nil
+	}
+	if err != nil {
+		return m, false, err
+	}
+	if now.Sub(m.session.SeenAt) >= touchEvery {
+		err = h.Sessions.TouchSession(ctx, m.session.ID, now)
+	}
+	return m, err == nil, err
+}
+
+func (h *Handler) visit(r *http.Request) signin.Visit {
+	v := signin.Visit{
+		Session: h.Cookies.Get(r, web.SessionCookie), Known: h.Cookies.Get(r, web.KnownCookie), Network: web.Network(r.Context()),
+		Agent: r.UserAgent(), Request: web.RequestID(r.Context()), Lang: h.Pages.Lang(r, "", nil),
+	}
+	v.Agent = v.Agent[:min(len(v.Agent), 256)]
+	if b := h.Cookies.Get(r, web.BrowserCookie); b != "" {
+		v.Browser = h.Keys.HashToken(b)
+	}
+	return v
+}
+
+// start begins a sign-in that comes back to the page that was asked for; after a POST, to the page with its form.
+func (h *Handler) start(w http.ResponseWriter, r *http.Request, ask signin.SelfAsk) error {
+	v := h.visit(r)
+	if len(v.Browser) == 0 {
+		token := secret.Token()
+		h.Cookies.Set(w, web.BrowserCookie, token, 0)
+		v.Browser = h.Keys.HashToken(token)
+	}
+	ask.Path = r.URL.Path
+	if r.URL.RawQuery != "" && len(r.URL.RawQuery) < 500 {
+		ask.Path = r.URL.RequestURI()
+	}
+	if q, ok := forms[r.URL.Path]; ok && r.Method == http.MethodPost {
+		ask.Path = q(r)
+	}
+	t, err := h.Signin.StartSelf(r.Context(), ask, v)
+	if err != nil {
+		return err
+	}
+	http.Redirect(w, r, "/signin/"+url.PathEscape(t.ID), http.StatusSeeOther)
+	return nil
+}
+
+// forms whose page is at another address than what they post to, or needs something that was posted.
+var forms = map[string]func(*http.Request) string{
+	"/me/password": func(r *http.Request) string {
+		if r.PostForm.Get("for") == forOff {
+			return passwordForOff
+		}
+		return "/me/password"
+	},
+	"/me/two-factor/on/code":   func(*http.Request) string { return "/me/two-factor/on" },
+	"/me/two-factor/off/code":  func(*http.Request) string { return "/me/two-factor/off" },
+	"/me/two-factor/on/again":  func(*http.Request) string { return "/me/two-factor/on" },
+	"/me/two-factor/off/again": func(*http.Request) string { return "/me/two-factor/off" },
+}
+
+// enter is where a sign-in to these pages comes back to.
+func (h *Handler) enter(w http.ResponseWriter, r *http.Request) error {
+	id := r.URL.Query().Get("id")
+	end, err := h.Signin.FinishSelf(r.Context(), id, h.visit(r))
+	switch {
+	case errors.Is(err, fault.New(fault.Expired, "")), errors.Is(err, fault.ErrNotFound):
+		return h.Pages.Render(w, r, http.StatusGone, "citizen/refused", page.View{Data: refusedData{Reason: "expired", Again: "/me"}})
+	case err != nil:
+		return err
+	case end.Open:
+		http.Redirect(w, r, "/signin/"+url.PathEscape(id), http.StatusSeeOther)
+	case end.Refusal.Error != "":
+		_, signedIn, err := h.reader(r)
+		if err != nil {
+			return err
+		}
+		d := refusedData{Reason: "refused", Again: end.Path, SignedIn: signedIn}
+		if end.Refusal.Description == "user_cancelled" {
+			d.Reason = "cancelled"
+		}
+		return h.Pages.Render(w, r, http.StatusOK, "citizen/refused", page.View{Data: d})
+	default:
+		http.Redirect(w, r, end.Path, http.StatusSeeOther)
+	}
+	return nil
+}
+
+type refusedData struct {
+	Reason   string // "cancelled", "refused" or "expired"
+	Again    string // path
+	SignedIn bool   // the session from before still stands
+}
+
+// signOut ends this session and what was given out in it. Nothing is asked: it is the one act that can only make things safer.
+func (h *Handler) signOut(w http.ResponseWriter, r *http.Request) error {
+	m, ok, err := h.reader(r)
+	if err != nil {
+		return err
+	}
+	if ok {
+		err := h.Atomically(r.Context(), func(ctx context.Context) error {
+			if err := h.Sessions.EndSession(ctx, m.account.ID, m.session.ID, h.Now()); err != nil {
+				return err
+			}
+			return h.Record.Record(ctx, h.event(m, audit.SessionEnded, map[string]string{"reason": "self"}))
+		})
+		if err != nil {
+			return err
+		}
+	}
+	h.Cookies.Clear(w, web.SessionCookie)
+	http.Redirect(w, r, "/me/signed-out", http.StatusSeeOther)
+	return nil
+}
+
+func (h *Handler) signedOut(w http.ResponseWriter, r *http.Request) error {
+	if _, ok, err := h.reader(r); err != nil || ok {
+		if err == nil {
+			http.Redirect(w, r, "/me", http.StatusSeeOther) // an old tab, after another sign-in
+		}
+		return err
+	}
+	return h.Pages.Render(w, r, http.StatusOK, "citizen/signed-out", page.View{})
+}

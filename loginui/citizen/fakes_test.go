@@ -1,0 +1,562 @@
+package citizen
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/gorilla/mux"
+
+	"github.com/kapi-id/kapi/clients"
+	"github.com/kapi-id/kapi/factors"
+	"github.com/kapi-id/kapi/internal/account"
+	"github.com/kapi-id/kapi/internal/acr"
+	"github.com/kapi-id/kapi/internal/audit"
+	"github.com/kapi-id/kapi/internal/contact"
+	"github.com/kapi-id/kapi/internal/enrolment"
+	"github.com/kapi-id/kapi/internal/fault"
+	"github.com/kapi-id/kapi/internal/htmlcheck"
+	"github.com/kapi-id/kapi/internal/secret"
+	"github.com/kapi-id/kapi/internal/session"
+	"github.com/kapi-id/kapi/internal/signin"
+	"github.com/kapi-id/kapi/internal/throttle"
+	"github.com/kapi-id/kapi/internal/web"
+	"github.com/kapi-id/kapi/internal/words"
+	"github.com/kapi-id/kapi/loginui/page"
+)
+
+var noon = time.Date(2026, 3, 4, 9, 0, 0, 0, time.UTC) // 12:00 in Türkiye
+
+const (
+	ayse   account.ID = "ayse"
+	mehmet account.ID = "mehmet"
+
+	firefox = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+	iphone  = "Mozilla/5.0 (iPhone; CPU iPhone OS 19_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/19.0 Mobile/15E148 Safari/604.1"
+)
+
+// world is an installation in memory. A failing Atomically takes back what was written, as a database does.
+type world struct {
+	t            *testing.T
+	now          time.Time
+	router       *mux.Router
+	accounts     map[account.ID]account.Account
+	people       map[account.ID]account.Person
+	contacts     map[account.ID]contact.Contacts
+	sessions     map[string]session.Session // by id
+	tokens       map[string]string          // hex of the hash → id
+	transactions map[string]signin.Transaction
+	events       []audit.Event
+	passwords    map[account.ID]string
+	tries        map[string]int
+	touched      int
+	flow         *signin.Flow
+	code         *codeFactor
+	deaf         bool // the audit record fails
+}
+
+func newWorld(t *testing.T) *world {
+	w := &world{t: t, now: noon, accounts: map[account.ID]account.Account{}, people: map[account.ID]account.Person{}, contacts: map[account.ID]contact.Contacts{},
+		sessions: map[string]session.Session{}, tokens: map[string]string{}, transactions: map[string]signin.Transaction{},
+		passwords: map[account.ID]string{}, tries: map[string]int{}}
+	w.code = &codeFactor{world: w}
+	for id, name := range map[account.ID]string{ayse: "Ayşe", mehmet: "Mehmet"} {
+		w.accounts[id] = account.Account{ID: id, State: account.Active, Ceiling: acr.High, Version: 1}
+		w.people[id] = account.Person{NationalID: "10000000146", Kind: account.Citizen, GivenName: name, FamilyName: "Yılmaz"}
+		w.contacts[id] = contact.Contacts{
+			Phone: contact.Phone{Number: "+905550000001", Grade: contact.IDVerified, VerifiedAt: noon.AddDate(0, -10, 0)},
+			Email: contact.Email{Address: strings.ToLower(string(id)) + "@example.org", Verified: true},
+		}
+		w.passwords[id] = "correct horse battery staple"
+	}
+	registry, err := factors.NewRegistry(passwordFactor{w}, w.code)
+	if err != nil {
+		t.Fatal(err)
+	}
+	record := &recordOf{w}
+	w.flow = &signin.Flow{Store: transactionsOf{w}, Sessions: sessionsOf{w}, Accounts: accountsOf{w}, Clients: clientsOf{}, Factors: registry,
+		Throttle: triesOf{w}, Audit: record, Keys: keys{}, Origin: "kapi.example", Now: w.clock, Pause: func(context.Context, time.Duration) {}}
+	catalogue, err := words.Load(page.Words(), Words(), w.code.Pages(), rules)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages, err := page.New(page.Config{Catalogue: catalogue, Issuer: "http://kapi.example", Now: w.clock, Log: slog.New(slog.DiscardHandler),
+		Sources: []page.Source{Source(), {Name: "code", FS: w.code.Pages(), Hosts: []string{Host}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := New(Config{Pages: pages, Signin: w.flow, Sessions: sessionsOf{w}, People: accountsOf{w}, Contacts: accountsOf{w}, Record: record,
+		Atomically: w.atomically, Passwords: passwordsOf{w}, Throttle: triesOf{w}, Keys: keys{}, PhoneFactor: "code", Now: w.clock,
+		TwoFactor: &enrolment.TwoFactor{Store: accountsOf{w}, Audit: record, Now: w.clock, PasswordAlone: func(_ context.Context, id account.ID) (bool, error) {
+			return len(w.passwords[id]) >= 15, nil
+		}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.router = mux.NewRouter()
+	h.Mount(w.router)
+	return w
+}
+
+func (w *world) clock() time.Time { return w.now }
+
+func (w *world) atomically(ctx context.Context, fn func(context.Context) error) error {
+	accounts, sessions, passwords, events := cloned(w.accounts), cloned(w.sessions), cloned(w.passwords), slices.Clone(w.events)
+	err := fn(ctx)
+	if err != nil {
+		w.accounts, w.sessions, w.passwords, w.events = accounts, sessions, passwords, events
+	}
+	return err
+}
+
+func cloned[K comparable, V any](m map[K]V) map[K]V {
+	out := map[K]V{}
+	for k, v := range m {
+		out[k] = v
+	}
+	return out
+}
+
+// first and second proofs as the factors would give them.
+func proofs(id account.ID, at time.Time, second bool) []factors.Proof {
+	list := []factors.Proof{{Factor: "password", Account: id, Stage: factors.First, Kinds: factors.Know, Channel: factors.Here, Level: acr.Low, AMR: []string{"pwd"}, At: at}}
+	if second {
+		list = append(list, factors.Proof{Factor: "code", Account: id, Stage: factors.Second, Kinds: factors.Have, Channel: factors.Phone, Level: acr.Low, AMR: []string{"sms"}, At: at})
+	}
+	return list
+}
+
+// session puts a living session there, proven ago, and returns its token.
+func (w *world) session(id string, owner account.ID, ago time.Duration, second bool) (token string) {
+	at := w.now.Add(-ago)
+	s := session.Session{ID: id, Account: owner, Proofs: proofs(owner, at, second), CreatedAt: at, SeenAt: w.now, ExpiresAt: at.Add(session.Life), Network: "192.0.2.7", Agent: iphone}
+	s.Level = signin.Reached(s.Proofs, acr.High)
+	w.sessions[id] = s
+	token = "token-of-" + id
+	w.tokens[hex.EncodeToString(secret.Hash(token))] = id
+	return token
+}
+
+// browser is a person at a screen. It keeps cookies and follows nothing by itself.
+type browser struct {
+	*world
+	cookies map[string]string
+	lang    string
+}
+
+func (w *world) browser(token string) *browser {
+	b := &browser{world: w, cookies: map[string]string{}, lang: "en"}
+	if token != "" {
+		b.cookies["kapi-session"] = token
+	}
+	return b
+}
+
+// answer is a response with its page read.
+type answer struct {
+	*httptest.ResponseRecorder
+	htmlcheck.Node
+	t *testing.T
+}
+
+func (b *browser) send(method, path string, form url.Values, header ...string) answer {
+	b.t.Helper()
+	r := httptest.NewRequest(method, "http://kapi.example"+path, strings.NewReader(form.Encode()))
+	if method == http.MethodPost {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.Header.Set("Sec-Fetch-Site", "same-origin")
+	}
+	r.Header.Set("User-Agent", firefox)
+	r.Header.Set("Accept-Language", b.lang)
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	for k, v := range b.cookies {
+		r.AddCookie(&http.Cookie{Name: k, Value: v})
+	}
+	r = r.WithContext(web.WithClient(b.t.Context(), "request-1", netip.MustParseAddr("192.0.2.1")))
+	rec := httptest.NewRecorder()
+	b.router.ServeHTTP(rec, r)
+	for _, c := range rec.Result().Cookies() {
+		if c.MaxAge < 0 {
+			delete(b.cookies, c.Name)
+			continue
+		}
+		b.cookies[c.Name] = c.Value
+	}
+	n, err := htmlcheck.Parse(rec.Body.String())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if strings.Contains(rec.Header().Get("Content-Type"), "html") && n.Has("main") {
+		for _, bad := range htmlcheck.Rules(rec.Body.String()) {
+			b.t.Errorf("%s %s: %s", method, path, bad)
+		}
+	}
+	return answer{rec, n, b.t}
+}
+
+func (b *browser) get(path string) answer { b.t.Helper(); return b.send(http.MethodGet, path, nil) }
+func (b *browser) post(path string, fields ...string) answer {
+	b.t.Helper()
+	form := url.Values{}
+	for i := 0; i < len(fields); i += 2 {
+		form.Set(fields[i], fields[i+1])
+	}
+	return b.send(http.MethodPost, path, form)
+}
+
+// submit sends the form of the page that leads to action, with these fields filled in.
+func (b *browser) submit(a answer, action string, fields ...string) answer {
+	b.t.Helper()
+	f, err := a.Form(action)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	form := url.Values{}
+	for k, v := range f.Fields {
+		if k != "" {
+			form.Set(k, v)
+		}
+	}
+	for i := 0; i < len(fields); i += 2 {
+		form.Set(fields[i], fields[i+1])
+	}
+	return b.send(http.MethodPost, action, form)
+}
+
+// to checks that the answer leads to a path and returns the whole of it.
+func (a answer) to(prefix string) string {
+	a.t.Helper()
+	if l := a.Result().Header.Get("Location"); a.Code == http.StatusSeeOther && strings.HasPrefix(l, prefix) {
+		return l
+	}
+	a.t.Fatalf("status %d to %q, want 303 to %s; page: %s", a.Code, a.Result().Header.Get("Location"), prefix, a.Text())
+	return ""
+}
+
+// shows checks the status and that all these words are on the page.
+func (a answer) shows(status int, parts ...string) answer {
+	a.t.Helper()
+	if a.Code != status {
+		a.t.Fatalf("status %d to %q, want %d; page: %s", a.Code, a.Result().Header.Get("Location"), status, a.Text())
+	}
+	for _, p := range parts {
+		if !strings.Contains(a.Text(), p) {
+			a.t.Errorf("the page does not say %q: %s", p, a.Text())
+		}
+	}
+	return a
+}
+
+func (a answer) hides(parts ...string) answer {
+	a.t.Helper()
+	for _, p := range parts {
+		if strings.Contains(a.Body.String(), p) {
+			a.t.Errorf("the page says %q: %s", p, a.Text())
+		}
+	}
+	return a
+}
+
+// started returns the transaction that a redirect to a sign-in began.
+func (b *browser) started(a answer) signin.Transaction {
+	b.t.Helper()
+	id := strings.TrimPrefix(a.to("/signin/"), "/signin/")
+	t, ok := b.transactions[id]
+	if !ok || t.Ask.Client != signin.Self || !bytes.Equal(t.Browser, secret.Hash(b.cookies["kapi-browser"])) {
+		b.t.Fatalf("transaction %q: %+v", id, t)
+	}
+	return t
+}
+
+// signedIn finishes a transaction as the pages of the sign-in would, and comes back.
+func (b *browser) signedIn(t signin.Transaction, owner account.ID) answer {
+	b.t.Helper()
+	t.State = signin.Ready
+	t.Account = owner
+	b.transactions[t.ID] = t
+	b.cookies["kapi-session"] = b.session("new-"+t.ID[:8], owner, 0, true)
+	return b.get("/me/enter?id=" + t.ID)
+}
+
+// codeFactor is a second factor as the SMS is: its code is always 123456.
+type codeFactor struct {
+	*world
+	sent int
+	last factors.Try
+}
+
+var codePages = fstest.MapFS{
+	"page.html": {Data: []byte(`{{define "heading"}}{{t "code.heading"}}{{end}}
+{{define "factor-page"}}{{template "input" (field . "code" "label" "code.code" "autocomplete" "one-time-code" "inputmode" "numeric")}}{{end}}`)},
+	"words.json": {Data: []byte(`{"factor.code":{"tr":"Kod","en":"Code by phone"},"factor.password":{"tr":"Şifre","en":"Password"},"code.heading":{"tr":"Kodu girin","en":"Enter the code"},
+"code.code":{"tr":"Kod","en":"Security code"},"code.down":{"tr":"Kapalı.","en":"Codes cannot be sent now."}}`)},
+}
+
+// rules are the sentences of the password rules and of sign-in, which belong to their own packages.
+var rules = fstest.MapFS{"words.json": {Data: []byte(`{"rule.length":{"tr":"En az {n} karakter.","en":"At least {n} characters."},
+"old.wrong":{"tr":"Eski yanlış.","en":"The current password is wrong."},"answer.locked":{"tr":"{n} dakika bekleyin.","en":"Wait {n} minutes."}}`)}}
+
+func (f *codeFactor) Info() factors.Info {
+	return factors.Info{Name: "code", Stage: factors.Second, Order: 1, Tries: factors.Tries{Free: 3, First: time.Minute, Most: time.Minute}}
+}
+func (f *codeFactor) Pages() fs.FS { return codePages }
+func (f *codeFactor) Available(_ context.Context, id account.ID) (bool, error) {
+	return f.contacts[id].Phone.Grade == contact.IDVerified, nil
+}
+func (f *codeFactor) Begin(_ context.Context, try factors.Try) (factors.Challenge, error) {
+	if f.last.Binding != try.Binding || f.last.Purpose != try.Purpose {
+		f.sent++
+	}
+	f.last = try
+	return factors.Challenge{Page: &factors.Page{Data: struct{}{}, Resend: f.now.Add(30 * time.Second)}}, nil
+}
+func (f *codeFactor) Again(_ context.Context, try factors.Try) error {
+	if try.Purpose != factors.TwoFactor || try.Binding != f.last.Binding {
+		return errors.New("another code")
+	}
+	f.sent++
+	return nil
+}
+func (f *codeFactor) Verify(_ context.Context, try factors.Try, a factors.Answer) (factors.Proof, error) {
+	if a.Get("code") != "123456" || try.Binding != f.last.Binding || try.Purpose != f.last.Purpose {
+		return factors.Proof{}, factors.ErrWrong
+	}
+	return proofs(try.Account, f.now, true)[1], nil
+}
+
+// passwordFactor is there because a registry has a first factor too.
+type passwordFactor struct{ *world }
+
+func (passwordFactor) Info() factors.Info {
+	return factors.Info{Name: "password", Stage: factors.First}
+}
+func (passwordFactor) Pages() fs.FS { return os.DirFS("../../factors/password") }
+func (passwordFactor) Begin(context.Context, factors.Try) (factors.Challenge, error) {
+	return factors.Challenge{}, nil
+}
+func (passwordFactor) Verify(context.Context, factors.Try, factors.Answer) (factors.Proof, error) {
+	return factors.Proof{}, factors.ErrWrong
+}
+
+// passwordsOf holds passwords to length alone.
+type passwordsOf struct{ *world }
+
+func (p passwordsOf) Describe(_ context.Context, id account.ID) (PasswordStatus, error) {
+	word, ok := p.passwords[id]
+	return PasswordStatus{Exists: ok, ChangedAt: noon.AddDate(-1, 0, 0), Alone: !ok || len(word) >= 15}, nil
+}
+func least(twoFactor bool) int {
+	if twoFactor {
+		return 8
+	}
+	return 15
+}
+func (p passwordsOf) Rules(twoFactor bool) []PasswordRule {
+	return []PasswordRule{{Key: "rule.length", N: least(twoFactor)}}
+}
+func (p passwordsOf) Check(c PasswordChange) error {
+	if len(c.New) < least(c.TwoFactor) {
+		return fault.New(fault.Invalid, "rule.length").With("n", least(c.TwoFactor)).In("new_password")
+	}
+	return nil
+}
+func (p passwordsOf) Prepare(_ context.Context, c PasswordChange) (func(context.Context) error, error) {
+	if !c.WithoutOld && p.passwords[c.Account] != c.Old {
+		return nil, fault.Wrap(fault.Denied, "old.wrong", factors.ErrWrong).In("password")
+	}
+	if c.New == "the database is away" {
+		return nil, fault.New(fault.Unavailable, "")
+	}
+	return func(context.Context) error { p.passwords[c.Account] = c.New; return nil }, nil
+}
+
+type accountsOf struct{ *world }
+
+func (a accountsOf) Atomically(ctx context.Context, fn func(context.Context) error) error {
+	return a.atomically(ctx, fn)
+}
+func (a accountsOf) Account(_ context.Context, id account.ID) (account.Account, error) {
+	if x, ok := a.accounts[id]; ok {
+		return x, nil
+	}
+	return account.Account{}, fault.ErrNotFound
+}
+func (a accountsOf) AccountByNationalID(context.Context, account.NationalID) (account.Account, error) {
+	return account.Account{}, fault.ErrNotFound
+}
+func (a accountsOf) Person(_ context.Context, id account.ID) (account.Person, error) {
+	return a.people[id], nil
+}
+func (a accountsOf) UpdateAccount(_ context.Context, x account.Account) error {
+	if a.accounts[x.ID].Version != x.Version {
+		return fault.ErrConflict
+	}
+	x.Version++
+	a.accounts[x.ID] = x
+	return nil
+}
+func (a accountsOf) Contacts(_ context.Context, id account.ID) (contact.Contacts, error) {
+	return a.contacts[id], nil
+}
+
+type sessionsOf struct{ *world }
+
+func (s sessionsOf) CreateSession(context.Context, session.Session, []byte) error {
+	return errors.New("not here")
+}
+func (s sessionsOf) RotateSession(context.Context, session.Session, []byte) error {
+	return errors.New("not here")
+}
+func (s sessionsOf) SessionByToken(_ context.Context, hash []byte) (session.Session, error) {
+	id, ok := s.tokens[hex.EncodeToString(hash)]
+	if !ok {
+		return session.Session{}, fault.ErrNotFound
+	}
+	return s.sessions[id], nil
+}
+func (s sessionsOf) TouchSession(_ context.Context, id string, seen time.Time) error {
+	x := s.sessions[id]
+	x.SeenAt = seen
+	s.sessions[id] = x
+	s.touched++
+	return nil
+}
+func (s sessionsOf) EndSession(_ context.Context, owner account.ID, id string, at time.Time) error {
+	x, ok := s.sessions[id]
+	if !ok || x.Account != owner {
+		return fault.ErrNotFound
+	}
+	x.EndedAt = at
+	s.sessions[id] = x
+	return nil
+}
+func (s sessionsOf) EndSessions(_ context.Context, owner account.ID, keep string, at time.Time) error {
+	for id, x := range s.sessions {
+		if x.Account == owner && id != keep && x.EndedAt.IsZero() {
+			x.EndedAt = at
+			s.sessions[id] = x
+		}
+	}
+	return nil
+}
+func (s sessionsOf) SessionsOf(_ context.Context, owner account.ID, now time.Time) (list []session.Session, err error) {
+	for _, x := range s.sessions {
+		if x.Account == owner && x.Alive(now) {
+			list = append(list, x)
+		}
+	}
+	slices.SortFunc(list, func(a, b session.Session) int { return strings.Compare(a.ID, b.ID) })
+	return list, nil
+}
+
+type transactionsOf struct{ *world }
+
+func (s transactionsOf) Atomically(ctx context.Context, fn func(context.Context) error) error {
+	return s.atomically(ctx, fn)
+}
+func (s transactionsOf) CreateTransaction(_ context.Context, t signin.Transaction) error {
+	s.transactions[t.ID] = t
+	return nil
+}
+func (s transactionsOf) Transaction(_ context.Context, id string, now time.Time) (signin.Transaction, error) {
+	t, ok := s.transactions[id]
+	if !ok || !now.Before(t.ExpiresAt) {
+		return t, fault.ErrNotFound
+	}
+	return t, nil
+}
+func (s transactionsOf) SaveTransaction(_ context.Context, t signin.Transaction) (int64, error) {
+	t.Version++
+	s.transactions[t.ID] = t
+	return t.Version, nil
+}
+func (s transactionsOf) FinishTransaction(_ context.Context, id string, browser []byte, _ time.Time) (signin.Transaction, error) {
+	t, ok := s.transactions[id]
+	if !ok || !bytes.Equal(t.Browser, browser) || t.State != signin.Ready && t.State != signin.Refused {
+		return t, fault.ErrNotFound
+	}
+	done := t
+	done.State = signin.Done
+	s.transactions[id] = done
+	return t, nil
+}
+
+type recordOf struct{ *world }
+
+func (r recordOf) Record(_ context.Context, e audit.Event) error {
+	if r.deaf {
+		return errors.New("the record is away")
+	}
+	r.events = append(r.events, e)
+	return nil
+}
+func (r recordOf) EventsOf(_ context.Context, subject string, names []audit.Name, before time.Time, n int) (list []audit.Event, err error) {
+	for _, e := range r.events {
+		if e.Subject == subject && (names == nil || slices.Contains(names, e.Name)) && (before.IsZero() || e.At.Before(before)) {
+			list = append(list, e)
+		}
+	}
+	slices.SortStableFunc(list, func(a, b audit.Event) int { return b.At.Compare(a.At) })
+	return list[:min(n, len(list))], nil
+}
+
+type triesOf struct{ *world }
+
+func (s triesOf) Take(_ context.Context, key string, l throttle.Ladder, now time.Time) (throttle.Verdict, error) {
+	if s.tries[key] >= l.Free {
+		return throttle.Verdict{Failures: s.tries[key], Until: now.Add(l.First)}, nil
+	}
+	s.tries[key]++
+	return throttle.Verdict{Allowed: true, Failures: s.tries[key]}, nil
+}
+func (s triesOf) GiveBack(_ context.Context, key string) error { s.tries[key]--; return nil }
+func (s triesOf) Clear(_ context.Context, names ...string) error {
+	for _, k := range names {
+		delete(s.tries, k)
+	}
+	return nil
+}
+func (s triesOf) Hit(context.Context, string, []throttle.Window, time.Time) (time.Duration, error) {
+	return 0, nil
+}
+
+type clientsOf struct{}
+
+func (clientsOf) Client(_ context.Context, id string) (clients.Client, error) {
+	if id == "ssi" {
+		return clients.Client{ID: id, Name: map[string]string{"": "SSI Portal", "tr": "SGK Portalı"}}, nil
+	}
+	return clients.Client{}, fault.ErrNotFound
+}
+func (clientsOf) Clients(context.Context) ([]clients.Client, error) { return nil, nil }
+func (clientsOf) SaveClient(context.Context, clients.Client) error  { return nil }
+
+type keys struct{}
+
+func (keys) Subject(parts ...string) string        { return hex.EncodeToString(sum(parts)) }
+func (keys) Index(place, value string) []byte      { return sum([]string{place, value}) }
+func (keys) Known(parts ...string) []byte          { return sum(parts) }
+func (keys) CheckKnown(m []byte, p ...string) bool { return bytes.Equal(m, sum(p)) }
+func (keys) NewToken() (string, []byte)            { t := secret.Token(); return t, secret.Hash(t) }
+func (keys) HashToken(token string) []byte         { return secret.Hash(token) }
+
+func sum(parts []string) []byte {
+	b := sha256.Sum256([]byte("key\x00" + strings.Join(parts, "\x00")))
+	return b[:]
+}

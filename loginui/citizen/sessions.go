@@ -1,0 +1,162 @@
+package citizen
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/gorilla/mux"
+
+	"github.com/kapi-id/kapi/internal/acr"
+	"github.com/kapi-id/kapi/internal/audit"
+	"github.com/kapi-id/kapi/internal/fault"
+	"github.com/kapi-id/kapi/internal/session"
+	"github.com/kapi-id/kapi/loginui/page"
+)
+
+// Reasons of audit.SessionEnded that people are told of.
+const (
+	reasonThere  = "there"  // ended from another session
+	reasonOthers = "others" // all others ended at once
+)
+
+type sessionData struct {
+	Path    string // of the page that asks whether to end it
+	Browser string
+	System  string
+	Place   string
+	Since   time.Time
+	Seen    time.Time
+	Level   string // key
+	Current bool
+}
+
+type sessionsData struct {
+	Sessions []sessionData // this one first
+	Others   int
+	Done     string // "there" or "others"
+}
+
+func (h *Handler) showSessions(w http.ResponseWriter, r *http.Request, m me) error {
+	list, err := h.Sessions.SessionsOf(r.Context(), m.account.ID, h.Now())
+	if err != nil {
+		return err
+	}
+	d := sessionsData{Done: h.done(r, m)}
+	for _, s := range list {
+		row := h.session(m, s)
+		if row.Current {
+			d.Sessions = slices.Insert(d.Sessions, 0, row)
+			continue
+		}
+		d.Sessions = append(d.Sessions, row)
+		d.Others++
+	}
+	return h.Pages.Render(w, r, http.StatusOK, "citizen/sessions", page.View{Data: d, Wide: true, Lang: m.visit.Lang})
+}
+
+func (h *Handler) session(m me, s session.Session) sessionData {
+	row := sessionData{Path: "/me/sessions/" + h.handle(s), Place: h.place(s.Network, m.visit.Lang), Since: s.CreatedAt, Seen: s.SeenAt,
+		Level: "me.level." + s.Level.Short(), Current: s.ID == m.session.ID}
+	if s.Level == acr.None {
+		row.Level = "me.level.low"
+	}
+	row.Browser, row.System = browserOf(s.Agent)
+	return row
+}
+
+// handle names a session in an address without telling its id, which stays inside.
+func (h *Handler) handle(s session.Session) string { return h.mark(s, "handle") }
+
+// named finds one of the reader's own sessions; anybody else's is as unknown as none.
+func (h *Handler) named(r *http.Request, m me) (session.Session, error) {
+	list, err := h.Sessions.SessionsOf(r.Context(), m.account.ID, h.Now())
+	if err != nil {
+		return session.Session{}, err
+	}
+	handle := mux.Vars(r)["handle"]
+	for _, s := range list {
+		if s.Account == m.account.ID && s.ID != m.session.ID && h.marked(handle, s, "handle") {
+			return s, nil
+		}
+	}
+	return session.Session{}, fault.New(fault.NotFound, "me.session.gone")
+}
+
+func (h *Handler) askEnd(w http.ResponseWriter, r *http.Request, m me) error {
+	s, err := h.named(r, m)
+	if err != nil {
+		return err
+	}
+	return h.Pages.Render(w, r, http.StatusOK, "citizen/end", page.View{Data: h.session(m, s), Lang: m.visit.Lang})
+}
+
+func (h *Handler) end(w http.ResponseWriter, r *http.Request, m me) error {
+	s, err := h.named(r, m)
+	if err != nil {
+		return err
+	}
+	err = h.Atomically(r.Context(), func(ctx context.Context) error {
+		if err := h.Sessions.EndSession(ctx, m.account.ID, s.ID, h.Now()); err != nil {
+			return err
+		}
+		e := h.event(m, audit.SessionEnded, map[string]string{"reason": reasonThere})
+		e.Session = s.ID
+		return h.Record.Record(ctx, e)
+	})
+	if err != nil {
+		return err
+	}
+	return h.say(w, r, m, "/me/sessions", reasonThere)
+}
+
+type othersData struct{ Others int }
+
+func (h *Handler) askEndOthers(w http.ResponseWriter, r *http.Request, m me) error {
+	list, err := h.Sessions.SessionsOf(r.Context(), m.account.ID, h.Now())
+	if err != nil {
+		return err
+	}
+	others := others(list, m)
+	if others == 0 {
+		http.Redirect(w, r, "/me/sessions", http.StatusSeeOther)
+		return nil
+	}
+	return h.Pages.Render(w, r, http.StatusOK, "citizen/end-others", page.View{Data: othersData{others}, Lang: m.visit.Lang})
+}
+
+func others(list []session.Session, m me) (n int) {
+	for _, s := range list {
+		if s.ID != m.session.ID {
+			n++
+		}
+	}
+	return n
+}
+
+func (h *Handler) endOthers(w http.ResponseWriter, r *http.Request, m me) error {
+	err := h.Atomically(r.Context(), func(ctx context.Context) error { return h.closeOthers(ctx, m) })
+	if err != nil {
+		return err
+	}
+	return h.say(w, r, m, "/me/sessions", reasonOthers)
+}
+
+// closeOthers ends every session but this one and records it, inside a transaction.
+func (h *Handler) closeOthers(ctx context.Context, m me) error {
+	now := h.Now()
+	list, err := h.Sessions.SessionsOf(ctx, m.account.ID, now)
+	if err != nil {
+		return err
+	}
+	n := others(list, m)
+	if n == 0 {
+		return nil
+	}
+	if err := h.Sessions.EndSessions(ctx, m.account.ID, m.session.ID, now); err != nil {
+		return err
+	}
+	return h.Record.Record(ctx, h.event(m, audit.SessionEnded, map[string]string{"reason": reasonOthers, "count": strconv.Itoa(n)}))
+}
