@@ -30,7 +30,7 @@ func explain(op string, err error) error {
 		return err
 	case errors.Is(err, sql.ErrNoRows), errors.Is(err, pgx.ErrNoRows), errors.Is(err, gorm.ErrRecordNotFound):
 		return fault.ErrNotFound
-	case isDuplicate(err):
+	case isDuplicate(err), code(err) == "22012": // division_by_zero: exactlyOne changed none
 		return fault.Wrap(fault.Conflict, "", fmt.Errorf("storage: %s: %w", op, err))
 	case errors.Is(err, context.Canceled):
 		return fmt.Errorf("storage: %s: %w", op, err)
@@ -40,33 +40,37 @@ func explain(op string, err error) error {
 	return fmt.Errorf("storage: %s: %w", op, err)
 }
 
-func isDuplicate(err error) bool {
+// code is the SQLSTATE of a Postgres error, "" for any other.
+func code(err error) string {
 	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		return pg.Code
+	}
+	return ""
+}
+
+func isDuplicate(err error) bool {
 	return errors.Is(err, gorm.ErrDuplicatedKey) ||
 		errors.Is(err, sqlite3.CONSTRAINT_UNIQUE) || errors.Is(err, sqlite3.CONSTRAINT_PRIMARYKEY) ||
-		errors.As(err, &pg) && pg.Code == "23505"
+		code(err) == "23505"
 }
 
 // isRetryable says that the transaction lost against another one and did nothing: run it again.
 func isRetryable(err error) bool {
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) {
-		return pg.Code == "40001" || pg.Code == "40P01" // serialization_failure, deadlock_detected
-	}
-	return errors.Is(err, sqlite3.BUSY)
+	c := code(err)
+	return c == "40001" || c == "40P01" || errors.Is(err, sqlite3.BUSY) // serialization_failure, deadlock_detected
 }
 
 // isUnavailable says that the database is down, full, overloaded or read-only.
 func isUnavailable(err error) bool {
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) {
-		switch pg.Code {
+	if c := code(err); c != "" {
+		switch c {
 		case "57014", // query_canceled: the statement timeout
 			"55P03", // lock_not_available
 			"25006": // read_only_sql_transaction: a demoted primary
 			return true
 		}
-		class := pg.Code[:min(2, len(pg.Code))]
+		class := c[:min(2, len(c))]
 		return class == "08" || class == "53" || class == "57" || class == "58" // connection, resources, shutdown, system
 	}
 	var network net.Error

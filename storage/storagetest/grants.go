@@ -1,0 +1,288 @@
+package storagetest
+
+import (
+	"errors"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/kapi-id/kapi/internal/account"
+	"github.com/kapi-id/kapi/internal/fault"
+	"github.com/kapi-id/kapi/internal/grant"
+	"github.com/kapi-id/kapi/internal/secret"
+	"github.com/kapi-id/kapi/storage"
+)
+
+func grants(t *testing.T, b *backend) {
+	db := b.db
+	s := Session(t, db, Person(t, db).Account.ID)
+	now := Start.Add(time.Second)
+
+	g := Grant(t, db, s)
+	for name, try := range map[string]func() (grant.Grant, error){
+		"another client": func() (grant.Grant, error) {
+			return db.RedeemCode(bg, "rp2", g.Code.Hash, g.Code.RedirectURI, g.Code.Challenge, false, now)
+		},
+		"another redirect URI": func() (grant.Grant, error) {
+			return db.RedeemCode(bg, g.Client, g.Code.Hash, g.Code.RedirectURI+"/", g.Code.Challenge, false, now)
+		},
+		"another verifier": func() (grant.Grant, error) {
+			return db.RedeemCode(bg, g.Client, g.Code.Hash, g.Code.RedirectURI, "x", false, now)
+		},
+		"no verifier": func() (grant.Grant, error) {
+			return db.RedeemCode(bg, g.Client, g.Code.Hash, g.Code.RedirectURI, "", false, now)
+		},
+		"another code": func() (grant.Grant, error) {
+			return db.RedeemCode(bg, g.Client, secret.Hash("x"), g.Code.RedirectURI, g.Code.Challenge, false, now)
+		},
+		"too late": func() (grant.Grant, error) { return redeem(db, g, false, g.Code.ExpiresAt) },
+	} {
+		got, err := try()
+		want(t, name, err, fault.ErrNotFound)
+		if !reflect.DeepEqual(got, grant.Grant{}) {
+			t.Errorf("%s: a grant came along", name)
+		}
+	}
+	got, err := redeem(db, g, false, now)
+	ok(t, err)
+	if !reflect.DeepEqual(got, g) {
+		t.Errorf("redeemed\n got %+v\nwant %+v", got, g)
+	}
+	_, err = db.Rotate(bg, g.Client, g.ID, 0, now)
+	want(t, "rotation of a grant without refresh", err, fault.ErrNotFound)
+	_, err = db.Rotate(bg, g.Client, g.ID, 1, now)
+	want(t, "rotation of a grant without refresh", err, fault.ErrNotFound)
+
+	g = Grant(t, db, s)
+	got, err = redeem(db, g, true, now)
+	ok(t, err)
+	if got.Generation != 1 || !got.RotatedAt.Equal(now) || !got.RefreshedBy.Equal(now.Add(grant.RefreshIdle)) {
+		t.Errorf("with refresh: %+v", got)
+	}
+	for name, c := range map[string]struct {
+		client, id string
+		generation int64
+		at         time.Time
+		err        error
+	}{
+		"another client":  {"rp2", g.ID, 1, now, fault.ErrNotFound},
+		"another grant":   {g.Client, "none", 1, now, fault.ErrNotFound},
+		"idle":            {g.Client, g.ID, 1, got.RefreshedBy, fault.ErrNotFound},
+		"session over":    {g.Client, g.ID, 1, s.ExpiresAt, fault.ErrNotFound},
+		"generation 0":    {g.Client, g.ID, 0, now, fault.ErrNotFound},
+		"generation gone": {g.Client, g.ID, 7, now, fault.ErrConflict},
+	} {
+		_, err := db.Rotate(bg, c.client, c.id, c.generation, c.at)
+		want(t, name, err, c.err)
+	}
+	at := now.Add(time.Minute)
+	got, err = db.Rotate(bg, g.Client, g.ID, 1, at)
+	ok(t, err)
+	if got.Generation != 2 || !got.RotatedAt.Equal(at) || !got.RefreshedBy.Equal(at.Add(grant.RefreshIdle)) || !reflect.DeepEqual(got.Facts, g.Facts) {
+		t.Errorf("rotated: %+v", got)
+	}
+	got, err = db.Rotate(bg, g.Client, g.ID, 1, at)
+	want(t, "the same generation again", err, fault.ErrConflict)
+	if got.ID != g.ID || got.Generation != 2 || !got.RotatedAt.Equal(at) {
+		t.Errorf("the conflict comes with %+v", got)
+	}
+	near := s.ExpiresAt.Add(-time.Minute) // the idle limit never lies behind the session's end
+	for next := at; ; next = next.Add(50 * time.Minute) {
+		if next.After(near) {
+			next = near
+		}
+		if got, err = db.Rotate(bg, g.Client, g.ID, got.Generation, next); err != nil {
+			t.Fatal(err)
+		}
+		if next.Equal(near) {
+			break
+		}
+	}
+	if !got.RefreshedBy.Equal(s.ExpiresAt) {
+		t.Errorf("idle limit %v behind the session's end %v", got.RefreshedBy, s.ExpiresAt)
+	}
+	ok(t, db.RevokeGrant(bg, "rp2", g.ID, near))
+	if got, err = db.Rotate(bg, g.Client, g.ID, got.Generation, near); err != nil {
+		t.Fatalf("another client revoked it: %v", err)
+	}
+	ok(t, db.RevokeGrant(bg, g.Client, g.ID, near))
+	ok(t, db.RevokeGrant(bg, g.Client, g.ID, near))
+	ok(t, db.RevokeGrant(bg, g.Client, "none", near))
+	_, err = db.Rotate(bg, g.Client, g.ID, got.Generation, near)
+	want(t, "revoked", err, fault.ErrNotFound)
+
+	// The account is locked between.
+	r := Person(t, db)
+	s = Session(t, db, r.Account.ID)
+	g, other := Grant(t, db, s), Grant(t, db, s)
+	_, err = redeem(db, g, true, now)
+	ok(t, err)
+	r.Account.State = account.Locked
+	ok(t, db.UpdateAccount(bg, r.Account))
+	_, err = db.Rotate(bg, g.Client, g.ID, 1, now)
+	want(t, "rotation for a locked account", err, fault.ErrNotFound)
+	_, err = redeem(db, other, true, now)
+	want(t, "code of a locked account", err, fault.ErrNotFound)
+}
+
+// codeOnce: P2, RFC 6749 §4.1.2.
+func codeOnce(t *testing.T, b *backend) {
+	db := b.db
+	g := Grant(t, db, Session(t, db, Person(t, db).Account.ID))
+	once(t, 50, fault.ErrConflict, func(int) error {
+		got, err := redeem(db, g, true, Start)
+		if errors.Is(err, fault.ErrConflict) && got.ID != g.ID {
+			return errors.New("a conflict without its grant")
+		}
+		return err
+	})
+	_, err := db.RedeemCode(bg, "rp2", g.Code.Hash, g.Code.RedirectURI, g.Code.Challenge, true, Start)
+	want(t, "a used code at another client", err, fault.ErrNotFound)
+	_, err = db.RedeemCode(bg, g.Client, g.Code.Hash, g.Code.RedirectURI, "wrong", true, Start.Add(time.Hour))
+	want(t, "a used code, late and without its verifier", err, fault.ErrConflict)
+}
+
+func rotateOnce(t *testing.T, b *backend) {
+	db := b.db
+	g := Grant(t, db, Session(t, db, Person(t, db).Account.ID))
+	_, err := redeem(db, g, true, Start)
+	ok(t, err)
+	once(t, 50, fault.ErrConflict, func(int) error {
+		got, err := db.Rotate(bg, g.Client, g.ID, 1, Start)
+		if got.Generation != 2 {
+			return errors.New("not generation 2")
+		}
+		return err
+	})
+}
+
+func access(t testing.TB, db *storage.DB, g grant.Grant) grant.Access {
+	t.Helper()
+	a := grant.Access{Hash: secret.Hash(secret.Token()), Grant: g.ID, Client: "rp1", Scopes: []string{"openid", "profile"}, IssuedAt: Start, ExpiresAt: Start.Add(5 * time.Minute)}
+	ok(t, db.CreateAccess(bg, a))
+	return a
+}
+
+func living(t *testing.T, b *backend) {
+	db := b.db
+	type world struct {
+		a grant.Access
+		g grant.Grant
+		r account.Account
+		s string
+	}
+	make := func(t *testing.T) world {
+		r := Person(t, db)
+		s := Session(t, db, r.Account.ID)
+		g := Grant(t, db, s)
+		a := access(t, db, g)
+		l, err := db.Living(bg, a.Hash, Start)
+		ok(t, err)
+		if !reflect.DeepEqual(l.Access, a) || l.Person != r.Person || l.Contacts != r.Contacts || l.Account != r.Account ||
+			!reflect.DeepEqual(l.Grant.Facts, g.Facts) || l.Grant.ID != g.ID || l.Grant.Account != r.Account.ID || l.Grant.Client != "rp1" || l.Grant.Session != s.ID || !l.Grant.SessionEnds.Equal(s.ExpiresAt) {
+			t.Fatalf("living: %+v", l)
+		}
+		return world{a, g, r.Account, s.ID}
+	}
+	for name, end := range map[string]func(world) error{
+		"token revoked": func(w world) error { return db.RevokeAccess(bg, "rp1", w.a.Hash, time.Time{}, Start) },
+		"grant revoked": func(w world) error { return db.RevokeGrant(bg, "rp1", w.g.ID, Start) },
+		"session ended": func(w world) error { return db.EndSession(bg, w.r.ID, w.s, Start) },
+		"all ended":     func(w world) error { return db.EndSessions(bg, w.r.ID, "", Start) },
+		"account gone":  func(w world) error { w.r.State = account.Deceased; return db.UpdateAccount(bg, w.r) },
+	} {
+		w := make(t)
+		ok(t, end(w))
+		_, err := db.Living(bg, w.a.Hash, Start)
+		want(t, name, err, fault.ErrNotFound)
+	}
+	w := make(t)
+	_, err := db.Living(bg, w.a.Hash, w.a.ExpiresAt)
+	want(t, "expired", err, fault.ErrNotFound)
+	_, err = db.Living(bg, secret.Hash("other"), Start)
+	want(t, "unknown", err, fault.ErrNotFound)
+	ok(t, db.RevokeAccess(bg, "rp2", w.a.Hash, time.Time{}, Start))
+	_, err = db.Living(bg, w.a.Hash, Start)
+	want(t, "another client revoked it", err, nil)
+
+	orphan := grant.Access{Hash: secret.Hash(secret.Token()), Grant: "gone", Client: "rp1", IssuedAt: Start, ExpiresAt: Start.Add(time.Minute)}
+	ok(t, db.CreateAccess(bg, orphan))
+	_, err = db.Living(bg, orphan.Hash, Start)
+	want(t, "a token whose grant is gone", err, fault.ErrNotFound)
+	machine := access(t, db, grant.Grant{})
+	l, err := db.Living(bg, machine.Hash, Start)
+	ok(t, err)
+	if !reflect.DeepEqual(l, grant.Living{Access: machine}) {
+		t.Errorf("client_credentials: %+v", l)
+	}
+
+	// The session ends while a code is exchanged: whichever comes first, the token does not outlive it.
+	for range 20 {
+		r := Person(t, db)
+		s := Session(t, db, r.Account.ID)
+		a := grant.Access{Hash: secret.Hash(secret.Token()), Client: "rp1", IssuedAt: Start, ExpiresAt: Start.Add(time.Minute)}
+		_, errs := together(2, func(i int) error {
+			if i == 0 {
+				return db.EndSession(bg, r.Account.ID, s.ID, Start)
+			}
+			g := newGrant(s)
+			a.Grant = g.ID
+			return errors.Join(db.CreateGrant(bg, g), db.CreateAccess(bg, a))
+		})
+		ok(t, errors.Join(errs...))
+		_, err := db.Living(bg, a.Hash, Start)
+		want(t, "a token of an ended session", err, fault.ErrNotFound)
+	}
+}
+
+func accessRevocation(t *testing.T, b *backend) {
+	db := b.db
+	hash, end := secret.Hash(secret.Token()), Start.Add(time.Minute)
+	is := func(what string, wanted bool) {
+		t.Helper()
+		got, err := db.AccessRevoked(bg, hash)
+		ok(t, err)
+		if got != wanted {
+			t.Errorf("%s: revoked is %v", what, got)
+		}
+	}
+	is("new", false)
+	ok(t, db.RevokeAccess(bg, "rp1", hash, time.Time{}, Start))
+	is("an opaque token nobody knows", false)
+	ok(t, db.RevokeAccess(bg, "rp1", hash, end, Start))
+	is("JWT", true)
+	ok(t, db.RevokeAccess(bg, "rp1", hash, end, Start))
+	ok(t, db.RevokeAccess(bg, "rp2", hash, end, Start))
+	is("again", true)
+	_, err := db.Living(bg, hash, Start)
+	want(t, "its row is no token", err, fault.ErrNotFound)
+	a := access(t, db, grant.Grant{})
+	hash = a.Hash
+	ok(t, db.RevokeAccess(bg, "rp2", hash, end, Start))
+	is("stored, by another client", false)
+	ok(t, db.RevokeAccess(bg, "rp1", hash, end, Start))
+	is("stored", true)
+}
+
+func usedOnceAndConsent(t *testing.T, b *backend) {
+	db := b.db
+	jti := secret.Hash(secret.Token())
+	once(t, 20, fault.ErrConflict, func(int) error { return db.UseOnce(bg, "jti:rp1", jti, Start.Add(time.Minute)) })
+	ok(t, db.UseOnce(bg, "jti:rp2", jti, Start.Add(time.Minute)))
+
+	id := Person(t, db).Account.ID
+	got, err := db.Consent(bg, id, "rp1")
+	if err != nil || got != nil {
+		t.Errorf("none: %v %v", got, err)
+	}
+	for _, scopes := range [][]string{{"openid", "profile"}, {"openid"}} {
+		ok(t, db.SaveConsent(bg, id, "rp1", scopes, Start))
+		if got, err = db.Consent(bg, id, "rp1"); err != nil || !slices.Equal(got, scopes) {
+			t.Errorf("consent %v %v", got, err)
+		}
+	}
+	if got, err = db.Consent(bg, id, "rp2"); err != nil || got != nil {
+		t.Errorf("another client: %v %v", got, err)
+	}
+}

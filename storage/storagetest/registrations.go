@@ -1,0 +1,174 @@
+package storagetest
+
+import (
+	"context"
+	"errors"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/google/uuid"
+
+	"github.com/kapi-id/kapi/clients"
+	"github.com/kapi-id/kapi/internal/acr"
+	"github.com/kapi-id/kapi/internal/fault"
+	"github.com/kapi-id/kapi/internal/keyring"
+	"github.com/kapi-id/kapi/storage"
+)
+
+func client() clients.Client {
+	return clients.Client{
+		ID: "rp-" + uuid.NewString(), Name: map[string]string{"": "Example", "tr": "Örnek"}, Institution: "I", AuthMethod: "client_secret_basic",
+		Secrets: []clients.Secret{{MAC: []byte{1, 2, 3}}, {MAC: []byte{4}, ExpiresAt: Start}}, RedirectURIs: []string{"https://rp.example/cb"},
+		GrantTypes: []string{"authorization_code"}, Scopes: []string{"openid"}, IDTokenAlg: "ES256", Pairwise: true, Sector: "rp.example",
+		JWKS: jose.JSONWebKeySet{Keys: []jose.JSONWebKey{}}, RequirePKCE: true, Consent: "none", MinACR: acr.Low, AccessTokenTTL: 5 * time.Minute,
+		AllowedFirst: []string{}, MFARequiredFrom: Start, Raw: []byte(`{"client_id":"rp"}`),
+	}
+}
+
+func registrations(t *testing.T, b *backend) {
+	db := b.db
+	c := client()
+	_, err := db.Client(bg, c.ID)
+	want(t, "unknown", err, fault.ErrNotFound)
+	ok(t, db.SaveClient(bg, c))
+	want(t, "made twice", db.SaveClient(bg, c), fault.ErrConflict)
+	c.Version = 1
+	got, err := db.Client(bg, c.ID)
+	ok(t, err)
+	if !reflect.DeepEqual(got, c) {
+		t.Errorf("client\n got %+v\nwant %+v", got, c)
+	}
+	c.Name[""] = "Renamed"
+	once(t, 10, fault.ErrConflict, func(int) error { return db.SaveClient(bg, c) })
+	c.Version = 2
+	other := client()
+	ok(t, db.SaveClient(bg, other))
+	all, err := db.Clients(bg)
+	ok(t, err)
+	found := 0
+	for i, one := range all {
+		if i > 0 && all[i-1].ID >= one.ID {
+			t.Error("not by id")
+		}
+		if one.ID == c.ID && reflect.DeepEqual(one, c) || one.ID == other.ID {
+			found++
+		}
+	}
+	if found != 2 {
+		t.Errorf("%d of 2 listed", found)
+	}
+}
+
+// eventually waits for a signal that fails the test only when it never comes.
+func eventually(t *testing.T, what string, signal <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-signal:
+	case <-time.After(time.Minute):
+		t.Fatalf("never: %s", what)
+	}
+}
+
+func clientCache(t *testing.T, b *backend) {
+	url := b.url(t)
+	here, there := Open(t, url, b.clock), Open(t, url, b.clock)
+	ctx, stop := context.WithCancel(bg)
+	defer stop()
+	a := client()
+	ok(t, here.SaveClient(bg, a))
+	cache, err := there.CachedClients(ctx)
+	ok(t, err)
+	counted, n := storage.CountStatements(ctx)
+	got, err := cache.Client(counted, a.ID)
+	ok(t, err)
+	if got.ID != a.ID {
+		t.Error("another client")
+	}
+	_, err = cache.Client(counted, "none")
+	want(t, "unknown", err, fault.ErrNotFound)
+	_, err = cache.Client(counted, "")
+	want(t, "empty", err, fault.ErrNotFound)
+	if all, err := cache.Clients(counted); err != nil || len(all) != 1 {
+		t.Errorf("list %v %v", all, err)
+	}
+	if n.Statements() != 0 {
+		t.Errorf("%d statements", n.Statements())
+	}
+
+	// What is written here is known here at once, but only if it commits.
+	own := client()
+	errStop := errors.New("stop")
+	want(t, "rolled back", there.Atomically(bg, func(ctx context.Context) error {
+		return errors.Join(cache.SaveClient(ctx, own), errStop)
+	}), errStop)
+	_, err = cache.Client(ctx, own.ID)
+	want(t, "rolled back", err, fault.ErrNotFound)
+	ok(t, cache.SaveClient(bg, own))
+	_, err = cache.Client(ctx, own.ID)
+	want(t, "written through", err, nil)
+
+	// What another process writes is known soon.
+	heard := make(chan struct{}, 100)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		there.Watch(ctx, func(topic string) { cache.Changed(topic); heard <- struct{}{} })
+	}()
+	eventually(t, "first look", heard)
+	foreign := client()
+	ok(t, here.SaveClient(bg, foreign))
+	deadline := time.Now().Add(time.Minute)
+	for {
+		if _, err = cache.Client(ctx, foreign.ID); err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the other process's client never came")
+		}
+		select {
+		case <-heard:
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	stop()
+	eventually(t, "Watch ends with its ctx", ended)
+}
+
+func watch(t *testing.T, b *backend) {
+	url := b.url(t)
+	here, there := Open(t, url, b.clock), Open(t, url, b.clock)
+	ctx, stop := context.WithCancel(bg)
+	defer stop()
+	topics := map[string]chan struct{}{storage.TopicClients: make(chan struct{}, 100), storage.TopicSigningKeys: make(chan struct{}, 100)}
+	go there.Watch(ctx, func(topic string) { topics[topic] <- struct{}{} })
+	for topic, heard := range topics {
+		eventually(t, "first look at "+topic, heard)
+	}
+	ok(t, here.CreateSigningKey(bg, keyring.Stored{KID: uuid.NewString(), Sealed: []byte("x")}))
+	eventually(t, "a new key", topics[storage.TopicSigningKeys])
+	if len(topics[storage.TopicClients]) != 0 {
+		t.Error("a key is told as a client")
+	}
+	ok(t, there.SaveClient(bg, client()))
+	eventually(t, "an own change", topics[storage.TopicClients])
+}
+
+func signingKeys(t *testing.T, b *backend) {
+	db := Open(t, b.url(t), b.clock)
+	k := keyring.Stored{KID: "k2", Alg: "ES256", State: "created", Sealed: []byte("sealed"), CreatedAt: Start.Add(time.Second)}
+	ok(t, db.CreateSigningKey(bg, k))
+	ok(t, db.CreateSigningKey(bg, keyring.Stored{KID: "k1", Alg: "RS256", State: "active", Sealed: []byte("s"), CreatedAt: Start}))
+	want(t, "a kid twice", db.CreateSigningKey(bg, k), fault.ErrConflict)
+	k.Version, k.State = 1, "published"
+	k.PublishedAt, k.ActivatesAt, k.RetiresAt, k.RemoveAt = Start.Add(1*time.Hour), Start.Add(2*time.Hour), Start.Add(3*time.Hour), Start.Add(4*time.Hour)
+	once(t, 10, fault.ErrConflict, func(int) error { return db.UpdateSigningKey(bg, k) })
+	k.Version = 2
+	all, err := db.SigningKeys(bg)
+	ok(t, err)
+	if len(all) != 2 || all[0].KID != "k1" || !reflect.DeepEqual(all[1], k) {
+		t.Errorf("keys %+v", all)
+	}
+	want(t, "an unknown key", db.UpdateSigningKey(bg, keyring.Stored{KID: "k3"}), fault.ErrConflict)
+}
