@@ -26,6 +26,8 @@ func Status(f *fault.Error) int {
 		return http.StatusRequestEntityTooLarge
 	case keyMediaType:
 		return http.StatusUnsupportedMediaType
+	case keyMethod:
+		return http.StatusMethodNotAllowed
 	}
 	return statuses[f.Kind]
 }
@@ -105,6 +107,11 @@ func expected(err error) *fault.Error {
 // NotFound answers every path that no route has.
 func (p *Pages) NotFound(w http.ResponseWriter, r *http.Request) {
 	p.Fault(w, r, fault.New(fault.NotFound, ""))
+}
+
+// WrongMethod answers a path that has a route, but not for this method.
+func (p *Pages) WrongMethod(w http.ResponseWriter, r *http.Request) {
+	p.Fault(w, r, fault.New(fault.NotFound, keyMethod))
 }
 
 // Broken answers a request whose handler panicked, see web.Options.

@@ -19,6 +19,7 @@ const (
 	keyMediaType   = "form.media_type"
 	keyUnreadable  = "form.unreadable"
 	keyTwice       = "form.twice"
+	keyMethod      = "form.method"
 )
 
 // mostFields of a form; ours have a handful.

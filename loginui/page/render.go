@@ -26,7 +26,7 @@ func (p *Pages) Render(w http.ResponseWriter, r *http.Request, status int, name 
 	}
 	f := p.frame(pg, v)
 	f.RequestID = web.RequestID(r.Context())
-	if v.Switch == "" {
+	if v.Switch == "" && !v.NoSwitch {
 		f.Here = here(r)
 	}
 	var body bytes.Buffer

@@ -14,11 +14,12 @@ import (
 
 // View is what a handler gives to a page.
 type View struct {
-	Lang    string   // "" = by cookie and Accept-Language
-	Service *Service // being entered; nil = none is known
-	Switch  string   // path the language switch posts to; "" = the general one, on pages that were asked for with GET
-	Data    any      // of the page
-	Host    any      // of the host of a factor's page
+	Lang     string   // "" = by cookie and Accept-Language
+	Service  *Service // being entered; nil = none is known
+	Switch   string   // path the language switch posts to; "" = the general one, on pages that were asked for with GET
+	NoSwitch bool     // on a page that cannot be asked for twice
+	Data     any      // of the page
+	Host     any      // of the host of a factor's page
 	// Err, after a form failed, is one *fault.Error or several joined ones; their Field links the summary to the fields.
 	Err error
 	// Values are kept in the fields of a failed form. Secrets are never shown again, whatever stands here.

@@ -1,0 +1,156 @@
+package visitor
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/kapi-id/kapi/clients"
+	"github.com/kapi-id/kapi/internal/fault"
+	"github.com/kapi-id/kapi/internal/htmlcheck"
+	"github.com/kapi-id/kapi/loginui/page"
+)
+
+func (w *world) cookie() *http.Cookie {
+	return &http.Cookie{Name: "__Host-kapi-browser", Value: w.jar["__Host-kapi-browser"]}
+}
+
+// every page in both languages, from its sample.
+func TestEveryPageInBothLanguages(t *testing.T) {
+	w := newWorld(t)
+	titles := map[string]string{}
+	for name := range samples {
+		for _, lang := range []string{"tr", "en"} {
+			rec := httptest.NewRecorder()
+			view := page.View{Lang: lang, Data: samples[name], Service: &page.Service{Name: "S", Address: "s.example"}}
+			if err := w.pages.Render(rec, httptest.NewRequest("GET", "/", nil), 200, "visitor/"+strings.TrimSuffix(name, ".html"), view); err != nil {
+				t.Fatal(err)
+			}
+			for _, bad := range htmlcheck.Rules(rec.Body.String()) {
+				t.Errorf("%s %s: %s", name, lang, bad)
+			}
+			n, _ := htmlcheck.Parse(rec.Body.String())
+			title, _ := n.One("title")
+			if lang == "en" && titles[name] == title.Text() {
+				t.Errorf("%s is not translated: %q", name, title.Text())
+			}
+			titles[name] = title.Text()
+		}
+	}
+}
+
+func TestInformationPages(t *testing.T) {
+	w := newWorld(t)
+	for path, want := range map[string]string{"/": "The gate to public services", "/help": "I forgot my password", "/privacy": "Cookies", "/about": "kapi.example"} {
+		r := w.get(path)
+		w.says(r, 200, want)
+		if f, err := r.Form("/language"); err != nil || f.Fields["to"] != path {
+			t.Errorf("%s: %+v %v", path, f, err)
+		}
+		for _, link := range []string{"/help", "/privacy", "/about"} {
+			if !r.Has("footer [href=" + link + "]") {
+				t.Errorf("%s does not lead to %s", path, link)
+			}
+		}
+	}
+	help := w.get("/help")
+	for _, anchor := range []string{"forgot", "code", "sim", "phone"} {
+		if !help.Has("#" + anchor) {
+			t.Errorf("nothing at /help#%s", anchor)
+		}
+	}
+	w.says(w.get("/nowhere"), 404, "There is no such page")
+}
+
+func provided(t *testing.T, show func(*Visitor, http.ResponseWriter, *http.Request)) (*httptest.ResponseRecorder, htmlcheck.Node) {
+	t.Helper()
+	w := newWorld(t)
+	rec := httptest.NewRecorder()
+	r := httptest.NewRequest("GET", "/authorize?x=1", nil)
+	r.Header.Set("Accept-Language", "en")
+	show(w.visitor, rec, r)
+	for _, bad := range htmlcheck.Rules(rec.Body.String()) {
+		t.Error(bad)
+	}
+	n, err := htmlcheck.Parse(rec.Body.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rec, n
+}
+
+func TestFormPost(t *testing.T) {
+	rec, n := provided(t, func(v *Visitor, w http.ResponseWriter, r *http.Request) {
+		v.FormPost(w, r, "https://rp.example/cb?a=1&b=2", []Field{{"code", `"><script>`}, {"state", "x"}})
+	})
+	f, err := n.Form("https://rp.example/cb?a=1&b=2")
+	if err != nil || f.Submit != "Continue" || f.Fields["code"] != `"><script>` || f.Fields["state"] != "x" {
+		t.Errorf("%+v %v", f, err)
+	}
+	if csp := rec.Header().Get("Content-Security-Policy"); !strings.HasSuffix(csp, "form-action 'self' https://rp.example") {
+		t.Errorf("policy %s", csp)
+	}
+	if rec.Header().Get("Cache-Control") != "no-store" || !strings.Contains(rec.Body.String(), "/script.js") || n.Has(".language button") {
+		t.Error("cached, without its script, or with a switch that would ask twice")
+	}
+}
+
+func TestLogoutPages(t *testing.T) {
+	c := &clients.Client{ID: "rp", Name: map[string]string{"": "Portal"}, RedirectURIs: []string{"https://rp.example/cb"}, PostLogoutURIs: []string{"https://bye.example/x"}}
+	rec, n := provided(t, func(v *Visitor, w http.ResponseWriter, r *http.Request) {
+		v.ConfirmLogout(w, r, c, "/end_session", []Field{{"state", "s"}}, []string{"en"})
+	})
+	f, err := n.Form("/end_session")
+	if err != nil || f.Fields["state"] != "s" || f.Submit != "Sign out" || len(n.All("button[name=confirm]")) != 2 {
+		t.Errorf("%+v %v", f, err)
+	}
+	if !strings.HasSuffix(rec.Header().Get("Content-Security-Policy"), "form-action 'self' https://bye.example") {
+		t.Errorf("policy %s", rec.Header().Get("Content-Security-Policy"))
+	}
+	for ended, want := range map[bool]string{true: "You are signed out", false: "You are still signed in"} {
+		_, n := provided(t, func(v *Visitor, w http.ResponseWriter, r *http.Request) {
+			v.SignedOut(w, r, nil, ended, []string{"en"})
+		})
+		if h1, _ := n.One("h1"); h1.Text() != want {
+			t.Errorf("%q, want %q", h1.Text(), want)
+		}
+	}
+	_, n = provided(t, func(v *Visitor, w http.ResponseWriter, r *http.Request) { v.SignedOut(w, r, c, true, []string{"tr"}) })
+	if a, err := n.One(".service a"); err != nil || a.Attr("href") != "https://rp.example" || !strings.Contains(n.Text(), "Çıkış yaptınız") {
+		t.Errorf("way back: %v, %s", err, n.Text())
+	}
+}
+
+func TestFailureStaysHere(t *testing.T) {
+	rec, n := provided(t, func(v *Visitor, w http.ResponseWriter, r *http.Request) {
+		v.Failure(w, r, fault.New(fault.Invalid, "authorize.unheard"))
+	})
+	if rec.Code != 400 || rec.Header().Get("Location") != "" || !strings.Contains(n.Text(), "We could not read this request") {
+		t.Errorf("%d %v %s", rec.Code, rec.Header(), n.Text())
+	}
+}
+
+func TestT1_ClientMetadataIsData(t *testing.T) {
+	for _, name := range []string{`<script>alert(1)</script>`, `"><svg onload=alert(1)>`, "x\u202egro.live", strings.Repeat("W", 10<<10), "Kapı"} {
+		w := newWorld(t, func(c *clients.Client) {
+			c.Name, c.Institution, c.Consent = map[string]string{"": name}, name+" Inc.", "always"
+			c.FormActions = []string{"https://evil.example; script-src *", "javascript:alert(1)"}
+		})
+		path := w.start()
+		pages := []reply{w.get(path + "/with/door")}
+		w.password(path, "right")
+		pages = append(pages, w.get(path+"/consent"))
+		for _, r := range pages {
+			if r.Code != 200 || r.Has("svg[onload]") || strings.ContainsAny(r.Body.String(), "\u202e") || r.Body.Len() > 40<<10 {
+				t.Errorf("%.30q: %d, %d bytes", name, r.Code, r.Body.Len())
+			}
+			if a, err := r.One(".service .address"); err != nil || a.Text() != "vizite.example" {
+				t.Errorf("%.30q hides the address: %v", name, err)
+			}
+			if csp := r.Header().Get("Content-Security-Policy"); strings.Contains(csp, "evil") || strings.Contains(csp, "javascript") {
+				t.Errorf("policy %s", csp)
+			}
+		}
+	}
+}
