@@ -370,13 +370,22 @@ func (f *Flow) AnswerConsent(ctx context.Context, t Transaction, v Visit, yes bo
 	})
 }
 
-// Cancel ends the sign-in with access_denied, at any step.
+// Cancel ends the sign-in, at any step, with access_denied; or, where the person was just told that what the client needs
+// is out of reach, with the error that says so.
 func (f *Flow) Cancel(ctx context.Context, t Transaction, v Visit) (Transaction, error) {
 	if t.State != Open {
 		return t, nil
 	}
-	err := f.refuse(ctx, &t, v, Refusal{Error: errAccessDenied, Description: "user_cancelled"})
-	return t, err
+	s, err := f.load(ctx, t, v)
+	if err != nil {
+		return t, err
+	}
+	r := Refusal{Error: errAccessDenied, Description: "user_cancelled"}
+	if step := Next(s.t, s.facts); step.Do == Explain && step.Refusal.Error != "" {
+		r = step.Refusal
+	}
+	err = f.refuse(ctx, &s.t, v, r)
+	return s.t, err
 }
 
 // Speak remembers a language switch made in this transaction.

@@ -125,7 +125,7 @@ func TestP14_OutOfReach(t *testing.T) {
 			b := testkapi.NewBrowser(t)
 			b.Open(rp.URL("acr_values", substantial))
 			signIn(k, b, hasan, hasanPassword, "", 0)
-			b.See("phone").Submit(nil)
+			b.See("ID-verified phone").Press("Continue")
 			if got := rp.Answer(b).Claims; got.ACR != low {
 				t.Errorf("acr %s", got.ACR)
 			}
@@ -134,7 +134,7 @@ func TestP14_OutOfReach(t *testing.T) {
 			b := testkapi.NewBrowser(t)
 			b.Open(rp.URL("claims", essential))
 			signIn(k, b, hasan, hasanPassword, "", 0)
-			b.See("phone").Submit(nil)
+			b.See("ID-verified phone").Press("ack to the service")
 			if code, _ := rp.Refused(b); code != "unmet_authentication_requirements" {
 				t.Errorf("error %s", code)
 			}
@@ -143,7 +143,7 @@ func TestP14_OutOfReach(t *testing.T) {
 			strict, b := k.RP("strict", map[string]any{"kapi_min_acr": "substantial"}), testkapi.NewBrowser(t)
 			b.Open(strict.URL())
 			signIn(k, b, hasan, hasanPassword, "", 0)
-			b.Submit(nil)
+			b.Press("ack to the service")
 			if code, _ := strict.Refused(b); code != "unmet_authentication_requirements" {
 				t.Errorf("error %s", code)
 			}
@@ -210,7 +210,7 @@ func TestForcedPasswordChange(t *testing.T) {
 func TestCancel(t *testing.T) {
 	each(t, func(t *testing.T, k *testkapi.Kapi) {
 		rp, b := k.RP("ssi", nil), testkapi.NewBrowser(t)
-		b.Open(rp.URL()).Press("Cancel")
+		b.Open(rp.URL()).Press("Back to the service")
 		if code, why := rp.Refused(b); code != "access_denied" || why != "user_cancelled" {
 			t.Errorf("%s %s", code, why)
 		}
@@ -241,7 +241,8 @@ func TestTwoTabs(t *testing.T) {
 	each(t, func(t *testing.T, k *testkapi.Kapi) {
 		rp, b := k.RP("ssi", nil), testkapi.NewBrowser(t)
 		second := *rp
-		first := *b
+		first := testkapi.NewBrowser(t)
+		first.Client.Jar = b.Client.Jar
 		first.Open(rp.URL())
 		b.Open(second.URL()).Submit(map[string]string{"national_id": mehmet, "password": mehmetPassword})
 		if got := second.Answer(b).Claims; got.ACR != low {
@@ -249,7 +250,7 @@ func TestTwoTabs(t *testing.T) {
 		}
 		// The first tab goes on for itself, in the same browser.
 		first.Submit(map[string]string{"national_id": mehmet, "password": mehmetPassword})
-		if got := rp.Answer(&first).Claims; got.ACR != low {
+		if got := rp.Answer(first).Claims; got.ACR != low {
 			t.Errorf("%+v", got)
 		}
 	})
