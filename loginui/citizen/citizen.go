@@ -103,9 +103,9 @@ type Passwords interface {
 	Describe(ctx context.Context, id account.ID) (PasswordStatus, error)
 	// Rules lists what a new password is held to.
 	Rules(twoFactor bool) []PasswordRule
-	// Check is the part of Prepare that needs no stored password: what cannot be right whoever asks, as *fault.Error in a
+	// Check is the part of Prepare that compares no password: what cannot be right whoever asks, as *fault.Error in a
 	// field. It is quick.
-	Check(c PasswordChange) error
+	Check(ctx context.Context, c PasswordChange) error
 	// Prepare does the costly part outside any transaction. write stores the result, may run again, and runs inside of
 	// one. A wrong Old is factors.ErrWrong inside a fault in its field.
 	Prepare(ctx context.Context, c PasswordChange) (write func(context.Context) error, err error)
@@ -130,8 +130,6 @@ type PasswordChange struct {
 	Old, New   string
 	WithoutOld bool // the session was proven by something else than a password
 	TwoFactor  bool // the new one is held to the rules for accounts with two-factor authentication on
-	Person     account.Person
-	Contacts   contact.Contacts
 }
 
 // Keys makes keyed values; the keys of signin.Flow serve.

@@ -370,7 +370,7 @@ func least(twoFactor bool) int {
 func (p passwordsOf) Rules(twoFactor bool) []PasswordRule {
 	return []PasswordRule{{Key: "rule.length", N: least(twoFactor)}}
 }
-func (p passwordsOf) Check(c PasswordChange) error {
+func (p passwordsOf) Check(_ context.Context, c PasswordChange) error {
 	if len(c.New) < least(c.TwoFactor) {
 		return fault.New(fault.Invalid, "rule.length").With("n", least(c.TwoFactor)).In("new_password")
 	}

@@ -64,10 +64,7 @@ func (h *Handler) changePassword(w http.ResponseWriter, r *http.Request, m me) e
 	d := v.Data.(passwordData)
 	d.Others = r.PostForm.Get("others") == "yes"
 	v.Data = d
-	c, err := h.wish(r, m, d)
-	if err != nil {
-		return err
-	}
+	c := wish(r, m, d)
 	write, err := h.prepare(r.Context(), c)
 	if err == nil {
 		err = h.store(r.Context(), m, c, write, d.Others)
@@ -82,23 +79,18 @@ func (h *Handler) changePassword(w http.ResponseWriter, r *http.Request, m me) e
 	return h.say(w, r, m, "/me", "password")
 }
 
-func (h *Handler) wish(r *http.Request, m me, d passwordData) (PasswordChange, error) {
+func wish(r *http.Request, m me, d passwordData) PasswordChange {
 	c := PasswordChange{Account: m.account.ID, New: r.PostForm.Get("new_password"), WithoutOld: !d.AskOld, TwoFactor: m.account.TwoFactor && !d.ForOff}
 	if d.AskOld {
 		c.Old = r.PostForm.Get("password")
 	}
-	var err error
-	if c.Person, err = h.People.Person(r.Context(), m.account.ID); err != nil {
-		return c, err
-	}
-	c.Contacts, err = h.Contacts.Contacts(r.Context(), m.account.ID)
-	return c, err
+	return c
 }
 
 // prepare counts the try before the current password is compared, and gives back the one that was not wrong. Only a change that
 // went through forgets the others: an error that could be brought about at will would be a way around the count.
 func (h *Handler) prepare(ctx context.Context, c PasswordChange) (func(context.Context) error, error) {
-	if err := h.Passwords.Check(c); err != nil {
+	if err := h.Passwords.Check(ctx, c); err != nil {
 		return nil, err
 	}
 	if !c.WithoutOld {

@@ -120,8 +120,8 @@ func (p passwordsOf) Rules(twoFactor bool) []citizen.PasswordRule {
 	return out
 }
 
-func (p passwordsOf) Check(c citizen.PasswordChange) error {
-	return p.Factor.Check(context.Background(), p.change(c))
+func (p passwordsOf) Check(ctx context.Context, c citizen.PasswordChange) error {
+	return p.Factor.Check(ctx, p.change(c))
 }
 
 func (p passwordsOf) Prepare(ctx context.Context, c citizen.PasswordChange) (func(context.Context) error, error) {
