@@ -3,6 +3,8 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"io"
+	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
@@ -13,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
@@ -29,7 +32,6 @@ type Browser struct {
 	tolerate *regexp.Regexp
 	field    string // the form that was last typed into holds this field
 	status   int64  // of the page's document
-	seen     map[string]bool
 }
 
 // How a person browses. The zero value reads English by daylight on a desk.
@@ -101,12 +103,17 @@ func chromium(t testing.TB) context.Context {
 func Visit(t testing.TB, how How) *Browser {
 	t.Helper()
 	ctx, cancel := chromedp.NewContext(chromium(t), chromedp.WithNewBrowserContext())
-	b := &Browser{t: t, ctx: ctx, how: how, seen: map[string]bool{}}
+	b := &Browser{t: t, ctx: ctx, how: how}
 	t.Cleanup(cancel)
 	b.do("start", chromedp.Do(ctx))
 	b.set()
 	b.listen()
 	t.Cleanup(func() {
+		for _, p := range b.said("") {
+			if !how.Unlooked {
+				t.Error(p)
+			}
+		}
 		if t.Failed() {
 			b.evidence()
 		}
@@ -118,7 +125,7 @@ func Visit(t testing.TB, how How) *Browser {
 func (b *Browser) Tab() *Browser {
 	b.t.Helper()
 	ctx, cancel := chromedp.NewContext(b.ctx)
-	tab := &Browser{t: b.t, ctx: ctx, how: b.how, seen: b.seen}
+	tab := &Browser{t: b.t, ctx: ctx, how: b.how}
 	b.t.Cleanup(cancel)
 	tab.do("open a tab", chromedp.Do(ctx))
 	tab.set()
@@ -367,4 +374,45 @@ func (b *Browser) evidence() {
 			b.t.Logf("picture: %s", path)
 		}
 	}
+}
+
+// claimsOf asks an institution's /claims.json with the cookies of this browser, from outside of any page.
+func claimsOf(site string) chromedp.Action[string] {
+	return func(ctx context.Context, t *chromedp.Target) (string, error) {
+		jar, err := cdp.Call(ctx, t, network.GetCookies, network.GetCookiesParams{URLs: []string{site}})
+		if err != nil {
+			return "", err
+		}
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, site+"/claims.json", nil)
+		if err != nil {
+			return "", err
+		}
+		for _, c := range jar.Cookies {
+			req.AddCookie(&http.Cookie{Name: c.Name, Value: c.Value})
+		}
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return "", err
+		}
+		defer res.Body.Close()
+		body, err := io.ReadAll(res.Body)
+		return string(body), err
+	}
+}
+
+// Until reloads the page until it says this: for what a worker in the background finds out.
+func (b *Browser) Until(text string) *Browser {
+	b.t.Helper()
+	give := time.After(patience)
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for !containsAny(b.text(), b.spoken(text)) {
+		select {
+		case <-give:
+			b.t.Fatalf("the page never says %q\n%s", b.spoken(text), b.where())
+		case <-tick.C:
+			b.Reload()
+		}
+	}
+	return b
 }

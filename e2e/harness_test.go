@@ -16,8 +16,6 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-func readFile(path string) ([]byte, error) { return os.ReadFile(path) }
-
 // The inspection must find what it is there for: a test of the tests.
 func TestInspectionFindsBadPages(t *testing.T) {
 	const good = `<!doctype html><html lang="en" dir="ltr"><head><title>T</title><meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,"></head><body><main><h1>H</h1>%s</main></body></html>`

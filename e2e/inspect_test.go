@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/chromedp"
@@ -75,16 +76,18 @@ func (b *Browser) inspect() {
 	}
 }
 
-// problems of the page, looked at once for each kind of page.
+// looked holds the kinds of pages that were inspected in this run: one look at each is enough.
+var looked sync.Map
+
+// problems of the page.
 func (b *Browser) problems() []string {
 	b.t.Helper()
 	at := b.Address()
 	out := b.said(at)
 	kind := b.kind(at)
-	if b.seen[kind] {
+	if _, again := looked.LoadOrStore(kind, true); again {
 		return out
 	}
-	b.seen[kind] = true
 	out = append(out, b.shapeProblems()...)
 	if b.how.NoScript { // axe is a script
 		return out
@@ -109,7 +112,7 @@ func (b *Browser) kind(at string) string {
 	b.do("read the title", err)
 	u, err := url.Parse(at)
 	b.do("read the address", err)
-	return fmt.Sprint(u.Host, variable.ReplaceAllString(u.Path, "*"), title, b.status)
+	return fmt.Sprint(u.Port(), b.how.NoScript, variable.ReplaceAllString(u.Path, "*"), title, b.status)
 }
 
 // axe runs the rules of WCAG 2.2 level AA and the best practices.

@@ -1,8 +1,10 @@
 package e2e
 
 import (
+	"cmp"
 	"encoding/json"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -22,11 +24,11 @@ type pair struct {
 var catalogue = sync.OnceValues(func() ([]pair, error) {
 	var pairs []pair
 	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || (d.Name() != "words.json" && d.Name() != "sentences.json") || strings.Contains(path, "testdata") {
+		if err != nil || d.IsDir() || !catalogueFile.MatchString(d.Name()) || strings.Contains(path, "testdata") {
 			return err
 		}
-		var list map[string]struct{ Tr, En string }
-		b, err := readFile(path)
+		var list map[string]map[string]string
+		b, err := os.ReadFile(path)
 		if err != nil {
 			return err
 		}
@@ -34,12 +36,17 @@ var catalogue = sync.OnceValues(func() ([]pair, error) {
 			return err
 		}
 		for _, s := range list {
-			pairs = append(pairs, newPair(s.Tr, s.En))
+			pairs = append(pairs, newPair(s["tr"], s["en"]))
+			if one := s["en.one"]; one != "" {
+				pairs = append(pairs, newPair(cmp.Or(s["tr.one"], s["tr"]), one))
+			}
 		}
 		return nil
 	})
 	return pairs, err
 })
+
+var catalogueFile = regexp.MustCompile(`^(words.*|sentences)\.json$`)
 
 var placeholder = regexp.MustCompile(`\{([a-z_A-Z0-9]+)\}`)
 
