@@ -227,8 +227,11 @@ func (c *checker) policy() {
 	})
 	if s := d.MFARequiredFrom; s != nil {
 		at, err := time.Parse(time.RFC3339, *s)
+		if day, dayErr := time.Parse(time.DateOnly, *s); dayErr == nil {
+			at, err = day, nil
+		}
 		if err != nil {
-			c.bad("kapi_mfa_required_from", "must be a time with its zone, e.g. \"2026-07-01T00:00:00+03:00\"")
+			c.bad("kapi_mfa_required_from", "must be a date or a time with its zone, e.g. \"2026-07-01\" or \"2026-07-01T00:00:00+03:00\"")
 		}
 		c.cutOver = at.UTC()
 	}

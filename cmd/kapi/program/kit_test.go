@@ -1,6 +1,8 @@
 package program_test
 
 import (
+	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -102,6 +104,34 @@ func somebody(i int, password string) string {
 }
 
 func phoneOf(i int) string { return fmt.Sprintf("+90555%07d", 1000000+i) }
+
+// machinePost sends a form as a client with HTTP basic authentication.
+func machinePost(t testing.TB, k *testkapi.Kapi, rp *testkapi.RP, path string, form url.Values) reply {
+	basic := base64.StdEncoding.EncodeToString([]byte(url.QueryEscape(rp.ID) + ":" + url.QueryEscape(rp.Secret)))
+	return send(t, nil, http.MethodPost, k.URL+path, form, "Authorization", "Basic "+basic)
+}
+
+// member returns a string member of a JSON object.
+func member(t testing.TB, body, name string) string {
+	t.Helper()
+	var m map[string]any
+	if err := json.Unmarshal([]byte(body), &m); err != nil {
+		t.Fatalf("%v: %s", err, body)
+	}
+	s, _ := m[name].(string)
+	if s == "" {
+		t.Fatalf("no %s in %s", name, body)
+	}
+	return s
+}
+
+// resolve makes a Location absolute.
+func resolve(k *testkapi.Kapi, location string) string {
+	if strings.HasPrefix(location, "/") {
+		return k.URL + location
+	}
+	return location
+}
 
 // userinfo returns the status of /userinfo for an access token.
 func userinfo(t testing.TB, k *testkapi.Kapi, token string) int {

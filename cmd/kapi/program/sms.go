@@ -1,9 +1,14 @@
 package program
 
 import (
-	"errors"
-
 	"github.com/kapi-id/kapi/internal/notify"
+	"github.com/kapi-id/kapi/internal/notify/gateway"
 )
 
-func (a *App) smsRoutes() ([]notify.Route, error) { return nil, errors.New("no gateway") }
+// smsRoutes reads KAPI_SMS: gateways by preference. Without any the SMS factor says at once that it cannot send.
+func (a *App) smsRoutes() ([]notify.Route, error) {
+	if a.SMS == "" {
+		return nil, nil
+	}
+	return gateway.Parse(a.SMS, gateway.Config{Now: a.now, Log: a.log})
+}
