@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"gorm.io/gorm"
 	"gorm.io/gorm/logger"
 
@@ -44,6 +45,7 @@ type DB struct {
 	write *gorm.DB // autocommit writes and transactions
 	read  *gorm.DB // reads outside transactions; on Postgres the same as write
 	pools []*sql.DB
+	pg    *pgxpool.Pool // Postgres only
 
 	ring    atomic.Pointer[secret.Ring]
 	persons *personKeys
@@ -113,6 +115,9 @@ func (db *DB) Close() error {
 	var errs []error
 	for _, p := range db.pools {
 		errs = append(errs, p.Close())
+	}
+	if db.pg != nil {
+		db.pg.Close()
 	}
 	return errors.Join(errs...)
 }

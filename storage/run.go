@@ -22,8 +22,6 @@ type conn interface {
 // exec runs one write and returns how many rows it changed.
 func (db *DB) exec(ctx context.Context, op, query string, args ...any) (n int64, err error) {
 	db.count(ctx, false)
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
 	err = db.alone(ctx, func() error {
 		n, err = db.conn(ctx, false).exec(ctx, query, args)
 		return err
@@ -70,8 +68,6 @@ func (db *DB) row(ctx context.Context, op, query string, args []any, each func(s
 func (db *DB) rows(ctx context.Context, op, query string, args []any, each func(scan) error) error {
 	read := isRead(query)
 	db.count(ctx, read)
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
 	delivered := false
 	return explain(op, db.alone(ctx, func() error {
 		if delivered {
@@ -91,10 +87,12 @@ func (db *DB) conn(ctx context.Context, read bool) conn {
 	switch t := db.tx(ctx); {
 	case t != nil:
 		return t
+	case db.pg != nil:
+		return pgConn{db.pg}
 	case read:
-		return gormConn{db.read, db.dialect == postgres}
+		return gormConn{db.read}
 	}
-	return gormConn{db.write, db.dialect == postgres}
+	return gormConn{db.write}
 }
 
 // alone runs one statement again when it lost against another; inside a transaction the whole is run again instead.
@@ -117,22 +115,14 @@ func (db *DB) model(ctx context.Context, read bool) (*gorm.DB, error) {
 	return db.write.WithContext(ctx), nil
 }
 
-// gormConn sends statements as they are over gorm's connection. Its own Raw and Exec would rewrite them each time, and
-// spread a hash after "(" into one value for each byte.
-type gormConn struct {
-	g        *gorm.DB
-	postgres bool
-}
-
-func (c gormConn) text(query string) string {
-	if c.postgres {
-		return numbered(query)
-	}
-	return query
-}
+// gormConn sends statements as they are over gorm's connection to SQLite. Its own Raw and Exec would rewrite them each
+// time, and spread a hash after "(" into one value for each byte.
+type gormConn struct{ g *gorm.DB }
 
 func (c gormConn) exec(ctx context.Context, query string, args []any) (int64, error) {
-	r, err := c.g.Statement.ConnPool.ExecContext(ctx, c.text(query), args...)
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	r, err := c.g.Statement.ConnPool.ExecContext(ctx, query, args...)
 	if err != nil {
 		return 0, err
 	}
@@ -140,7 +130,9 @@ func (c gormConn) exec(ctx context.Context, query string, args []any) (int64, er
 }
 
 func (c gormConn) query(ctx context.Context, query string, args []any, each func(scan) error) (err error) {
-	rows, err := c.g.Statement.ConnPool.QueryContext(ctx, c.text(query), args...)
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	rows, err := c.g.Statement.ConnPool.QueryContext(ctx, query, args...)
 	if err != nil {
 		return err
 	}

@@ -126,8 +126,7 @@ func (db *DB) beginSQLite(ctx context.Context, t *tx) (func(bool) error, error) 
 
 // beginPostgres takes a connection out of the pool; BEGIN travels with the first statement.
 func (db *DB) beginPostgres(ctx context.Context, t *tx) (func(bool) error, error) {
-	pool := db.pools[0]
-	c, err := pool.Conn(ctx)
+	c, err := db.pools[0].Conn(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +142,7 @@ func (db *DB) beginPostgres(ctx context.Context, t *tx) (func(bool) error, error
 			err = t.pipe.commit(ctx)
 		}
 		if !commit || err != nil {
-			t.pipe.rollback(ctx)
+			t.pipe.rollback()
 		}
 		return errors.Join(err, c.Close()) // back to the pool, which drops it if it is broken or still in a transaction
 	}, nil
@@ -206,69 +205,88 @@ func (p *pipe) batch() (b *pgx.Batch, ahead int) {
 	return b, b.Len()
 }
 
+// do runs one round trip. The ctx only says whether the caller is still there: see bounded.
+func (p *pipe) do(ctx context.Context, fn func(context.Context) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return bounded(p.c, func() error { return fn(context.Background()) })
+}
+
 func (p *pipe) direct() bool { return p.begun && len(p.queue) == 0 }
 
 func (p *pipe) flush(ctx context.Context) error {
 	if p.direct() {
 		return nil
 	}
-	b, ahead := p.batch()
-	r := p.c.SendBatch(ctx, b)
-	return errors.Join(skip(r, ahead), r.Close())
+	return p.do(ctx, func(ctx context.Context) error {
+		b, ahead := p.batch()
+		r := p.c.SendBatch(ctx, b)
+		return errors.Join(skip(r, ahead), r.Close())
+	})
 }
 
-func (p *pipe) exec(ctx context.Context, query string, args []any) (int64, error) {
-	if p.direct() {
-		tag, err := p.c.Exec(ctx, numbered(query), args...)
-		return tag.RowsAffected(), err
-	}
-	b, ahead := p.batch()
-	b.Queue(numbered(query), args...)
-	r := p.c.SendBatch(ctx, b)
-	if err := skip(r, ahead); err != nil {
-		return 0, errors.Join(err, r.Close())
-	}
-	tag, err := r.Exec()
-	return tag.RowsAffected(), errors.Join(err, r.Close())
+func (p *pipe) exec(ctx context.Context, query string, args []any) (n int64, err error) {
+	err = p.do(ctx, func(ctx context.Context) error {
+		if p.direct() {
+			tag, err := p.c.Exec(ctx, numbered(query), args...)
+			n = tag.RowsAffected()
+			return err
+		}
+		b, ahead := p.batch()
+		b.Queue(numbered(query), args...)
+		r := p.c.SendBatch(ctx, b)
+		if err := skip(r, ahead); err != nil {
+			return errors.Join(err, r.Close())
+		}
+		tag, err := r.Exec()
+		n = tag.RowsAffected()
+		return errors.Join(err, r.Close())
+	})
+	return n, err
 }
 
 func (p *pipe) query(ctx context.Context, query string, args []any, each func(scan) error) error {
-	if p.direct() {
-		rows, err := p.c.Query(ctx, numbered(query), args...)
-		if err != nil {
-			return err
+	return p.do(ctx, func(ctx context.Context) error {
+		if p.direct() {
+			rows, err := p.c.Query(ctx, numbered(query), args...)
+			if err != nil {
+				return err
+			}
+			return drain(rows, each)
 		}
-		return drain(rows, each)
-	}
-	b, ahead := p.batch()
-	b.Queue(numbered(query), args...)
-	r := p.c.SendBatch(ctx, b)
-	if err := skip(r, ahead); err != nil {
+		b, ahead := p.batch()
+		b.Queue(numbered(query), args...)
+		r := p.c.SendBatch(ctx, b)
+		if err := skip(r, ahead); err != nil {
+			return errors.Join(err, r.Close())
+		}
+		rows, err := r.Query()
+		if err == nil {
+			err = drain(rows, each)
+		}
 		return errors.Join(err, r.Close())
-	}
-	rows, err := r.Query()
-	if err == nil {
-		err = drain(rows, each)
-	}
-	return errors.Join(err, r.Close())
+	})
 }
 
 func (p *pipe) commit(ctx context.Context) error {
 	if !p.begun && len(p.queue) == 0 {
 		return nil // nothing was asked
 	}
-	if p.direct() {
-		tag, err := p.c.Exec(ctx, "COMMIT")
-		return committed(tag.String(), err)
-	}
-	b, ahead := p.batch()
-	b.Queue("COMMIT")
-	r := p.c.SendBatch(ctx, b)
-	if err := skip(r, ahead); err != nil {
-		return errors.Join(err, r.Close())
-	}
-	tag, err := r.Exec()
-	return committed(tag.String(), errors.Join(err, r.Close()))
+	return p.do(ctx, func(ctx context.Context) error {
+		if p.direct() {
+			tag, err := p.c.Exec(ctx, "COMMIT")
+			return committed(tag.String(), err)
+		}
+		b, ahead := p.batch()
+		b.Queue("COMMIT")
+		r := p.c.SendBatch(ctx, b)
+		if err := skip(r, ahead); err != nil {
+			return errors.Join(err, r.Close())
+		}
+		tag, err := r.Exec()
+		return committed(tag.String(), errors.Join(err, r.Close()))
+	})
 }
 
 // committed finds a COMMIT of a failed transaction, which Postgres answers with ROLLBACK and no error.
@@ -280,13 +298,14 @@ func committed(tag string, err error) error {
 }
 
 // rollback needs no answer: a connection that cannot take it is dropped by the pool.
-func (p *pipe) rollback(ctx context.Context) {
+func (p *pipe) rollback() {
 	if !p.begun || p.c.IsClosed() || p.c.PgConn().TxStatus() == 'I' {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-	defer cancel()
-	_, _ = p.c.Exec(ctx, "ROLLBACK")
+	_ = bounded(p.c, func() error {
+		_, err := p.c.Exec(context.Background(), "ROLLBACK")
+		return err
+	})
 }
 
 func skip(r pgx.BatchResults, n int) error {

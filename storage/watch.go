@@ -95,9 +95,7 @@ func (db *DB) readChanges(ctx context.Context, seen map[string]int64, fn func(st
 		Version int64
 	}
 	var now []change
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	err := gormConn{db.read, db.dialect == postgres}.query(ctx, "SELECT topic, version FROM changes", nil, func(s scan) error {
+	err := db.conn(ctx, true).query(ctx, "SELECT topic, version FROM changes", nil, func(s scan) error {
 		var c change
 		err := s(&c.Topic, &c.Version)
 		now = append(now, c)
