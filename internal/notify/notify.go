@@ -20,7 +20,7 @@ type Message struct {
 	Text      string
 	Ticket    string // the one-time code it carries: used, replaced or expired, the message is dropped
 	Deadline  time.Time
-	Attempts  int
+	Attempts  int // claims so far, the present one included
 	CreatedAt time.Time
 }
 

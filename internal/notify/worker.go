@@ -16,7 +16,7 @@ const (
 	sendTimeout = 5 * time.Second        // of one call
 	keep        = 20 * time.Second       // of all calls for one claimed message; well within Hold
 	poll        = time.Second            // between looks at the outbox when nobody wakes the worker
-	firstRetry  = 500 * time.Millisecond // doubled by each attempt
+	firstRetry  = 500 * time.Millisecond // about, before the second attempt; doubled by each
 	lastRetry   = 20 * time.Second
 	claimMost   = 64
 	defaultMost = 16
@@ -359,7 +359,7 @@ func (w *Worker) close(ctx context.Context, m Message, reason string) {
 
 // back returns m to the queue, due after a jittered wait, or gives it up when that would be too late.
 func (w *Worker) back(ctx context.Context, m Message, f *Failure) {
-	wait := min(firstRetry<<min(max(m.Attempts, 0), 10), lastRetry)
+	wait := min(firstRetry<<min(max(m.Attempts-1, 0), 10), lastRetry)
 	wait = wait/2 + rand.N(wait)
 	reason := "no gateway is up"
 	if f != nil {

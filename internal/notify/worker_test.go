@@ -53,8 +53,8 @@ func (b *box) Claim(_ context.Context, n int, now time.Time) ([]Message, error) 
 		case r.due.After(now) || len(out) == n:
 		default:
 			r.state, r.claimed = "sending", now
-			out = append(out, r.Message)
 			r.Attempts++
+			out = append(out, r.Message)
 		}
 	}
 	return out, nil

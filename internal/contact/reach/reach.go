@@ -1,11 +1,15 @@
-// Package reach owns how a person is reached without anybody learning the number: whether there is an ID-verified
-// phone, how it ends, whether one more message may go out, and whether the channel works. Enter with Messenger, which
-// factors see as factors.Messenger. It refuses a send above the limits of the person or of the network.
+// Package reach owns how a person is reached without anybody learning the number: whether there is an ID-verified phone, how
+// it ends, whether one more message may go out, and whether the channel works. Enter with Messenger, which factors see as
+// factors.Messenger. It refuses a send above the limits of the number, of the network, of a block of numbers or of a
+// country, whichever factor, service, sign-in or browser asks.
 package reach
 
 import (
 	"context"
+	"encoding/hex"
 	"time"
+
+	"github.com/nyaruka/phonenumbers"
 
 	"github.com/kapi-id/kapi/factors"
 	"github.com/kapi-id/kapi/internal/account"
@@ -15,44 +19,62 @@ import (
 	"github.com/kapi-id/kapi/internal/throttle"
 )
 
-// Limits of sends, over all factors, services, sign-ins and browsers.
+// Limits of sends. A person is counted by the ID-verified number, so that several accounts with one phone share its limit;
+// a number changes only with proof of identity, so changing it is no way around.
 var (
 	PerPerson  = []throttle.Window{{N: 2, Per: 10 * time.Second}, {N: 5, Per: 15 * time.Minute}, {N: 20, Per: 24 * time.Hour}}
 	PerNetwork = []throttle.Window{{N: 25, Per: 5 * time.Minute}}
 )
 
-// Messenger implements factors.Messenger. Every field is required.
+// Messenger implements factors.Messenger. Every field is required but Caps.
 type Messenger struct {
 	Contacts contact.Store
 	Throttle throttle.Store
 	Ring     *secret.Ring
 	Channels interface{ Up(channel string) bool } // *notify.Worker
 	Now      func() time.Time
+	Caps     Caps // zero = the usual ones
 }
 
 var _ factors.Messenger = (*Messenger)(nil)
 
 // Ending returns the last two digits of the ID-verified number; ok is false when there is none.
 func (m *Messenger) Ending(ctx context.Context, id account.ID) (ending string, ok bool, err error) {
-	c, err := m.Contacts.Contacts(ctx, id)
-	if err != nil || c.Phone.Grade != contact.IDVerified || c.Phone.Number == "" {
-		return "", false, err
-	}
-	return c.Phone.Ending(), true, nil
+	p, err := m.phone(ctx, id)
+	return p.Ending(), p.Number != "", err
 }
 
-// Allow counts one send against the person, then against the network.
-func (m *Messenger) Allow(ctx context.Context, id account.ID, network string) error {
+// phone returns the ID-verified phone, the zero Phone if there is none.
+func (m *Messenger) phone(ctx context.Context, id account.ID) (contact.Phone, error) {
 	if id == "" {
-		return fault.New(fault.Internal, "")
+		return contact.Phone{}, nil
 	}
-	if err := m.hit(ctx, "send:person:"+string(id), PerPerson); err != nil {
+	c, err := m.Contacts.Contacts(ctx, id)
+	if err != nil || c.Phone.Grade != contact.IDVerified {
+		return contact.Phone{}, err
+	}
+	return c.Phone, nil
+}
+
+// Allow counts one send against the network, then the number, then its block and country. The network comes first: from
+// a crowded one nobody can use up what a person may have sent.
+func (m *Messenger) Allow(ctx context.Context, id account.ID, network string) error {
+	p, err := m.phone(ctx, id)
+	if err != nil {
 		return err
 	}
-	if network == "" {
-		return nil
+	if p.Number == "" {
+		return fault.New(fault.NotFound, "")
 	}
-	return m.hit(ctx, "send:network:"+network, PerNetwork)
+	if network != "" {
+		if err := m.hit(ctx, "send:network:"+network, PerNetwork); err != nil {
+			return err
+		}
+	}
+	if err := m.hit(ctx, "send:number:"+hex.EncodeToString(m.Ring.Index("send", p.Number)), PerPerson); err != nil {
+		return err
+	}
+	return throttled(m.Caps.hit(p.Number, country(p.Number), m.Now()))
 }
 
 func (m *Messenger) hit(ctx context.Context, key string, ws []throttle.Window) error {
@@ -60,10 +82,23 @@ func (m *Messenger) hit(ctx context.Context, key string, ws []throttle.Window) e
 	if err != nil {
 		return err
 	}
-	if wait > 0 {
-		return fault.New(fault.Throttled, "send.wait").With("n", int((wait+time.Minute-1)/time.Minute)).After(wait)
+	return throttled(wait)
+}
+
+func throttled(wait time.Duration) error {
+	if wait <= 0 {
+		return nil
 	}
-	return nil
+	return fault.New(fault.Throttled, "").After(wait)
+}
+
+// country is the calling code of an E.164 number, e.g. 90; 0 for what is none.
+func country(number string) int {
+	n, err := phonenumbers.Parse(number, "")
+	if err != nil {
+		return 0
+	}
+	return int(n.GetCountryCode())
 }
 
 // Up says whether the channel can deliver now.

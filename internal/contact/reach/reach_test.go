@@ -3,6 +3,9 @@ package reach
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,27 +16,45 @@ import (
 	"github.com/kapi-id/kapi/internal/throttle"
 )
 
+var start = time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC)
+
+// world counts exactly, as the store does.
 type world struct {
 	throttle.Store
-	phone contact.Phone
-	hits  []string
-	full  string // key that has no room
-	up    bool
+	phones map[account.ID]contact.Phone
+	at     map[string][]time.Time
+	now    time.Time
+	up     string
+	broken error
 }
 
-func (w *world) Contacts(context.Context, account.ID) (contact.Contacts, error) {
-	return contact.Contacts{Phone: w.phone}, nil
+func (w *world) Contacts(_ context.Context, id account.ID) (contact.Contacts, error) {
+	return contact.Contacts{Phone: w.phones[id]}, w.broken
 }
 
-func (w *world) Hit(_ context.Context, key string, ws []throttle.Window, _ time.Time) (time.Duration, error) {
-	if key == w.full {
-		return 90 * time.Second, nil
+func (w *world) Hit(_ context.Context, key string, ws []throttle.Window, now time.Time) (wait time.Duration, err error) {
+	for _, win := range ws {
+		in := slices.DeleteFunc(slices.Clone(w.at[key]), func(at time.Time) bool { return now.Sub(at) >= win.Per })
+		if len(in) >= win.N {
+			wait = max(wait, win.Per-now.Sub(in[0]))
+		}
 	}
-	w.hits = append(w.hits, key)
-	return 0, nil
+	if wait == 0 {
+		w.at[key] = append(w.at[key], now)
+	}
+	return wait, nil
 }
 
-func (w *world) Up(string) bool { return w.up }
+func (w *world) Up(channel string) bool { return channel == w.up }
+
+func verified(number string) contact.Phone {
+	return contact.Phone{Number: number, Grade: contact.IDVerified}
+}
+
+func newWorld() (*world, *Messenger) {
+	w := &world{phones: map[account.ID]contact.Phone{"ayse": verified("+905550000001")}, at: map[string][]time.Time{}, now: start}
+	return w, &Messenger{Contacts: w, Throttle: w, Ring: secret.Ephemeral(), Channels: w, Now: func() time.Time { return w.now }}
+}
 
 func TestEnding(t *testing.T) {
 	for _, tc := range []struct {
@@ -41,39 +62,153 @@ func TestEnding(t *testing.T) {
 		want  string
 		ok    bool
 	}{
-		{contact.Phone{Number: "+905550000001", Grade: contact.IDVerified}, "01", true},
+		{verified("+905550000001"), "01", true},
 		{contact.Phone{Number: "+905550000001", Grade: contact.Verified}, "", false},
 		{contact.Phone{Number: "+905550000001", Grade: contact.Declared}, "", false},
 		{contact.Phone{}, "", false},
 	} {
-		w := &world{phone: tc.phone}
-		got, ok, err := (&Messenger{Contacts: w}).Ending(t.Context(), "a1")
+		w, m := newWorld()
+		w.phones["x"] = tc.phone
+		got, ok, err := m.Ending(t.Context(), "x")
 		if err != nil || got != tc.want || ok != tc.ok {
 			t.Errorf("%+v: %q %v %v", tc.phone, got, ok, err)
 		}
+		if err := m.Allow(t.Context(), "x", "192.0.2.1"); (err == nil) != tc.ok || len(w.at) != map[bool]int{true: 2, false: 0}[tc.ok] {
+			t.Errorf("%+v: %v, counted %v", tc.phone, err, w.at)
+		}
+	}
+	w, m := newWorld()
+	w.phones[""] = verified("+905550000009")
+	if _, ok, _ := m.Ending(t.Context(), ""); ok || m.Allow(t.Context(), "", "x") == nil {
+		t.Error("nobody has a phone")
+	}
+	w.broken = errors.New("database away")
+	if _, _, err := m.Ending(t.Context(), "ayse"); err == nil || m.Allow(t.Context(), "ayse", "x") == nil {
+		t.Error("what cannot be read is no yes")
 	}
 }
 
-func TestAllow(t *testing.T) {
-	for _, full := range []string{"", "send:person:a1", "send:network:192.0.2.1"} {
-		w := &world{full: full}
-		m := &Messenger{Throttle: w, Now: time.Now, Channels: w}
-		err := m.Allow(t.Context(), "a1", "192.0.2.1")
-		if f := fault.Of(err); full != "" && (f.Kind != fault.Throttled || f.RetryAfter != 90*time.Second || f.Args["n"] != 2) {
-			t.Errorf("%s full: %v", full, err)
+// Row S2: new cookie, sign-in, service or network do not help; the number is counted.
+func TestS2_LimitsOfTheNumber(t *testing.T) {
+	w, m := newWorld()
+	w.phones["twin"] = w.phones["ayse"] // another account with the same phone
+	var sent []time.Duration
+	for i := 0; w.now.Before(start.Add(24 * time.Hour)); i++ {
+		who := []account.ID{"ayse", "twin"}[i%2]
+		err := m.Allow(t.Context(), who, fmt.Sprintf("192.0.2.%d", i%250))
+		switch f := fault.Of(err); {
+		case err == nil:
+			sent = append(sent, w.now.Sub(start))
+		case f.Kind != fault.Throttled || f.RetryAfter <= 0:
+			t.Fatal(err)
 		}
-		if full == "" && (err != nil || len(w.hits) != 2) {
-			t.Errorf("%v %v", err, w.hits)
+		w.now = w.now.Add(5 * time.Second)
+	}
+	for _, l := range PerPerson {
+		for i := range sent {
+			if i+l.N < len(sent) && sent[i+l.N]-sent[i] < l.Per {
+				t.Errorf("more than %d in %v: %v", l.N, l.Per, sent[i:i+l.N+1])
+			}
 		}
 	}
-	if err := (&Messenger{}).Allow(t.Context(), "", "x"); !errors.Is(err, fault.New(fault.Internal, "")) {
-		t.Errorf("nobody may be sent to: %v", err)
+	if len(sent) != 20 {
+		t.Errorf("%d sends in a day, want 20", len(sent))
 	}
 }
 
-func TestMAC(t *testing.T) {
-	m := &Messenger{Ring: secret.Ephemeral()}
-	if string(m.MAC("a", "bc")) == string(m.MAC("ab", "c")) {
-		t.Error("the parts run together")
+func TestS2_LimitOfTheNetwork(t *testing.T) {
+	w, m := newWorld()
+	for i := range 30 {
+		id := account.ID(fmt.Sprint("p", i))
+		w.phones[id] = verified(fmt.Sprintf("+90555000%04d", i))
+		err := m.Allow(t.Context(), id, "192.0.2.1")
+		if (err == nil) != (i < 25) {
+			t.Fatalf("person %d: %v", i, err)
+		}
+		if i >= 25 {
+			if err := m.Allow(t.Context(), id, "192.0.2.2"); err != nil {
+				t.Fatalf("the crowded network used up what person %d may have: %v", i, err)
+			}
+		}
+	}
+}
+
+func TestS2_CapsOfBlockAndCountry(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		number func(i int) string
+		most   int
+	}{
+		{"block at home", func(i int) string { return fmt.Sprintf("+90555000%04d", i%10000) }, 3000},
+		{"block abroad", func(i int) string { return fmt.Sprintf("+49151000%05d", i%10000) }, 100},
+		{"country abroad", func(i int) string { return fmt.Sprintf("+49151%07d1", i) }, 500},
+		{"all of home", func(i int) string { return fmt.Sprintf("+90555%03d%04d", i%1000, i/1000) }, 10_000},
+	} {
+		c := &Caps{}
+		n, code := 0, country(tc.number(0))
+		for i := range 10_000 {
+			if c.hit(tc.number(i), code, start) == 0 {
+				n++
+			}
+		}
+		if n != tc.most {
+			t.Errorf("%s: %d at once, want %d", tc.name, n, tc.most)
+		}
+		if wait := c.hit(tc.number(0), code, start); tc.most < 10_000 && (wait <= 0 || wait > time.Hour || c.hit(tc.number(0), code, start.Add(wait)) != 0) {
+			t.Errorf("%s: told to wait %v", tc.name, wait)
+		}
+	}
+	for number, want := range map[string]int{"+905550000001": 90, "+4915100000001": 49, "+12025550123": 1, "": 0} {
+		if got := country(number); got != want {
+			t.Errorf("country of %s is %d", number, got)
+		}
+	}
+	w, m := newWorld()
+	m.Caps.Block = throttle.Window{N: 1, Per: time.Hour}
+	w.phones["x"] = verified("+905550000002")
+	if err := m.Allow(t.Context(), "ayse", "a"); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Allow(t.Context(), "x", "b"); fault.KindOf(err) != fault.Throttled {
+		t.Fatalf("a neighbour beyond the cap: %v", err)
+	}
+}
+
+func TestCapsAreBounded(t *testing.T) {
+	c := &Caps{}
+	for i := range mostKeys + 100 {
+		c.hit(fmt.Sprintf("+90%06d0000", i), 90, start)
+	}
+	if len(c.next) > mostKeys {
+		t.Fatalf("%d keys", len(c.next))
+	}
+	if c.hit("+909999990000", 90, start) == 0 {
+		t.Fatal("a full table says yes")
+	}
+	if c.hit("+909999990000", 90, start.Add(time.Hour)) != 0 {
+		t.Fatal("a full table does not empty itself")
+	}
+}
+
+func TestNumbersAreNoKeys(t *testing.T) {
+	w, m := newWorld()
+	if err := m.Allow(t.Context(), "ayse", "192.0.2.1"); err != nil {
+		t.Fatal(err)
+	}
+	for key := range w.at {
+		if strings.Contains(key, "555") {
+			t.Errorf("key %s shows the number", key)
+		}
+	}
+}
+
+func TestUpAndMAC(t *testing.T) {
+	w, m := newWorld()
+	w.up = "sms"
+	if !m.Up("sms") || m.Up("push") {
+		t.Error("Up is not that of the channel")
+	}
+	if string(m.MAC("a", "bc")) == string(m.MAC("ab", "c")) || string(m.MAC("a")) != string(m.MAC("a")) {
+		t.Error("the parts run together, or equal inputs differ")
 	}
 }
