@@ -159,9 +159,10 @@ func TestSwitchOn(t *testing.T) {
 		t.Error("a reload sent another code")
 	}
 	again := b.submit(page, "/me/two-factor/on/again").to("/me/two-factor/on/code?")
-	if w.code.sent != 2 || again != path {
+	if w.code.sent != 2 || again != path+"&sent=1" {
 		t.Errorf("%d codes, back to %s", w.code.sent, again)
 	}
+	b.get(again).shows(200, "We sent a new code.")
 	wrong := b.submit(page, "/me/two-factor/on/code", "code", "000000").shows(422, "The code is wrong.")
 	if w.accounts[ayse].TwoFactor || w.events[0].Name != audit.SigninSecond || w.events[0].Outcome != "wrong" {
 		t.Fatalf("events %+v", w.events)

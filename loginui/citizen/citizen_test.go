@@ -233,6 +233,21 @@ func TestAccountPage(t *testing.T) {
 		w.browser(w.session("s1", ayse, 0, true)).get("/me").shows(http.StatusOK, "No phone on record", "No e-mail address on record", "You have no password yet",
 			"This is your first sign-in on record", "Two-factor authentication Off").hides("failed tries")
 	})
+	t.Run("a flood of tries hides nothing", func(t *testing.T) {
+		w := newWorld(t)
+		w.record("old", ayse, audit.SigninCompleted, "ok", 600, map[string]string{"amr": "pwd"})
+		for i := range 300 {
+			w.record("", ayse, audit.SigninFirst, "wrong", i, map[string]string{"factor": "password"})
+		}
+		w.browser(w.session("s1", ayse, 0, true)).get("/me").shows(200, "60+ failed tries", "Last sign-in before this one: 4 Mar 2026, 02:00")
+	})
+	t.Run("many services in one session", func(t *testing.T) {
+		w := newWorld(t)
+		for i := range 2 * chunk {
+			w.record("s1", ayse, audit.SigninCompleted, "ok", i, map[string]string{"amr": "pwd"})
+		}
+		w.browser(w.session("s1", ayse, 0, true)).get("/me").shows(200).hides("first sign-in", "failed")
+	})
 	t.Run("nobody else can say that something was done", func(t *testing.T) {
 		h := &Handler{Config{Keys: keys{}}}
 		mark := h.mark(session.Session{ID: "s1"}, "done", "password")

@@ -54,6 +54,7 @@ type world struct {
 	t            *testing.T
 	now          time.Time
 	router       *mux.Router
+	pages        *page.Pages
 	accounts     map[account.ID]account.Account
 	people       map[account.ID]account.Person
 	contacts     map[account.ID]contact.Contacts
@@ -107,7 +108,7 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.router = mux.NewRouter()
+	w.pages, w.router = pages, mux.NewRouter()
 	h.Mount(w.router)
 	return w
 }

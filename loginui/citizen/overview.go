@@ -21,8 +21,10 @@ type accountData struct {
 	TwoFactor      bool
 	TwoFactorSince time.Time
 	Password       PasswordStatus
-	Last           *entry // the sign-in before this one; nil = none is known
+	Last           *entry // the sign-in before this one; nil = none was found
+	First          bool   // there is none
 	Failed         int    // tries that failed since then
+	Flood          bool   // and more
 	Sessions       int
 	Done           string // what was just changed: "password", "on", "off"; "" = nothing
 }
@@ -61,30 +63,42 @@ func (h *Handler) showAccount(w http.ResponseWriter, r *http.Request, m me) erro
 		Phone: newPhone(contacts.Phone), Email: contacts.Email, TwoFactor: m.account.TwoFactor,
 		TwoFactorSince: m.account.TwoFactorSince, Password: status, Sessions: len(sessions), Done: h.done(r, m),
 	}
-	if d.Last, d.Failed, err = h.last(r, m); err != nil {
+	if err := h.last(r, m, &d); err != nil {
 		return err
 	}
 	return h.Pages.Render(w, r, http.StatusOK, "citizen/account", page.View{Data: d, Lang: m.visit.Lang})
 }
 
 // last finds the newest completed sign-in of another session, and counts what failed since.
-func (h *Handler) last(r *http.Request, m me) (*entry, int, error) {
-	names := []audit.Name{audit.SigninCompleted, audit.SigninFirst, audit.SigninSecond}
-	events, err := h.Record.EventsOf(r.Context(), string(m.account.ID), names, time.Time{}, chunk)
+func (h *Handler) last(r *http.Request, m me, d *accountData) error {
+	id := string(m.account.ID)
+	done, err := h.Record.EventsOf(r.Context(), id, []audit.Name{audit.SigninCompleted}, time.Time{}, chunk)
 	if err != nil {
-		return nil, 0, err
+		return err
 	}
-	failed := 0
-	for _, e := range events {
-		switch {
-		case e.Name != audit.SigninCompleted && e.Outcome != "ok":
-			failed++
-		case e.Name == audit.SigninCompleted && e.Session != m.session.ID:
+	tries, err := h.Record.EventsOf(r.Context(), id, []audit.Name{audit.SigninFirst, audit.SigninSecond}, time.Time{}, chunk)
+	if err != nil {
+		return err
+	}
+	d.First = len(done) < chunk
+	for _, e := range done {
+		if e.Session != m.session.ID {
 			row := h.entry(r.Context(), m, e)
-			return &row, failed, nil
+			d.Last, d.First = &row, false
+			break
 		}
 	}
-	return nil, failed, nil
+	d.Flood = len(tries) == chunk
+	for _, e := range tries {
+		if d.Last != nil && !e.At.After(d.Last.At) {
+			d.Flood = false
+			break
+		}
+		if e.Outcome != "ok" {
+			d.Failed++
+		}
+	}
+	return nil
 }
 
 // say leads to path with a word about what was done, which the page believes only from us.

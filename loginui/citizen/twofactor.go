@@ -116,6 +116,8 @@ type codeHost struct {
 	Way     string // "on" or "off"
 	Said    string
 	Method  string
+	Path    string    // of this page
+	Sent    bool      // a new code was just sent
 	Resend  time.Time // from when on it can be sent again; zero = it cannot
 	Later   bool      // Resend is still ahead
 	Trouble string    // key
@@ -162,7 +164,8 @@ func (h *Handler) showCode(w http.ResponseWriter, r *http.Request, m me, s step,
 	if ch.Page == nil {
 		return fault.New(fault.Internal, "") // a factor that leaves for another site has no place here
 	}
-	host := codeHost{Way: s.way, Said: s.said, Method: s.factor, Resend: ch.Page.Resend, Later: ch.Page.Resend.After(h.Now()), Trouble: ch.Page.Trouble}
+	host := codeHost{Way: s.way, Said: s.said, Method: s.factor, Path: codePath(s.way, s.said, s.factor), Resend: ch.Page.Resend, Later: ch.Page.Resend.After(h.Now()), Trouble: ch.Page.Trouble}
+	host.Sent = wrong == nil && r.URL.Query().Has("sent")
 	for _, name := range s.ways {
 		if name != s.factor {
 			host.Others = append(host.Others, otherWay{"factor." + name, codePath(s.way, s.said, name)})
@@ -187,7 +190,7 @@ func (h *Handler) sendAgain(w http.ResponseWriter, r *http.Request, m me) error 
 	if err := h.Signin.AgainDeed(r.Context(), s.deed, m.visit, s.factor); err != nil {
 		return h.showCode(w, r, m, s, err)
 	}
-	return see(w, r, codePath(s.way, s.said, s.factor))
+	return see(w, r, codePath(s.way, s.said, s.factor)+"&sent=1")
 }
 
 func (h *Handler) switchTwoFactor(w http.ResponseWriter, r *http.Request, m me) error {
