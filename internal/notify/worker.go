@@ -174,11 +174,8 @@ func (w *Worker) round(ctx context.Context) (more bool) {
 		return false // each call that ends wakes the worker, and so does the poll after a breaker's rest
 	}
 	ms, err := w.outbox.Claim(ctx, n, w.now())
-	if err != nil {
-		if ctx.Err() == nil {
-			w.log.Error("outbox: claim", "error", err)
-		}
-		return false
+	if err != nil && ctx.Err() == nil {
+		w.log.Error("outbox: claim", "error", err)
 	}
 	for _, m := range ms {
 		w.flying.Add(1)
@@ -188,7 +185,7 @@ func (w *Worker) round(ctx context.Context) (more bool) {
 			w.deliver(context.WithoutCancel(ctx), m)
 		})
 	}
-	return len(ms) == n
+	return err == nil && len(ms) == n
 }
 
 // room is how many messages may be claimed now. A resting channel claims nothing, a half-open one a single message.

@@ -15,8 +15,9 @@ import (
 type box struct {
 	mu     sync.Mutex
 	rows   []*row
-	fail   int // so many answers of Sent and Failed are errors
-	claims int // calls of Claim
+	fail   int   // so many answers of Sent and Failed are errors
+	claims int   // calls of Claim
+	broken error // returned by Claim beside what it claimed
 }
 
 type row struct {
@@ -57,7 +58,7 @@ func (b *box) Claim(_ context.Context, n int, now time.Time) ([]Message, error) 
 			out = append(out, r.Message)
 		}
 	}
-	return out, nil
+	return out, b.broken
 }
 
 func (b *box) Sent(_ context.Context, id, gateway string, _ time.Time) error {
@@ -334,6 +335,17 @@ func TestO4_KilledWorkersMessageIsNeverSentAgain(t *testing.T) {
 	}
 	if r := b.box.row(0); r.state != "closed" || r.reason != "unknown" {
 		t.Fatalf("%s because %q", r.state, r.reason)
+	}
+}
+
+func TestClaimedBeforeAnError(t *testing.T) {
+	g := &gate{name: "only"}
+	b := newBench(Route{Gateway: g, Weight: 1})
+	b.put(2)
+	b.box.broken = errors.New("database away")
+	b.settle()
+	if g.count() != 2 || b.box.row(1).state != "sent" {
+		t.Fatalf("%d sent: what was claimed is lost when the claim then fails", g.count())
 	}
 }
 
