@@ -2,6 +2,7 @@ package provider
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -119,9 +120,12 @@ func (s *Server) grantOf(c clients.Client, e *ending, reached acr.Level) grant.G
 	}
 }
 
-// subject is the MAC below clients.Client.Subject.
-func (s *Server) subject(parts ...string) string {
-	return base64url.EncodeToString(s.cfg.Ring.MAC(secret.Subject, parts...))
+// Subject is the MAC that clients.Client.Subject asks for: 160 bits in 40 hexadecimal digits. Whoever compares a sub with
+// ours must make it by this function; it never changes, or every sub would.
+func Subject(ring *secret.Ring, parts ...string) string {
+	return hex.EncodeToString(ring.MAC(secret.Subject, parts...)[:20])
 }
+
+func (s *Server) subject(parts ...string) string { return Subject(s.cfg.Ring, parts...) }
 
 func cut(s string, most int) string { return strings.ToValidUTF8(s[:min(len(s), most)], "") }

@@ -1,12 +1,10 @@
 package provider
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"net/http"
 	"strconv"
-	"sync/atomic"
 	"time"
 
 	"github.com/zitadel/oidc/v3/pkg/oidc"
@@ -14,10 +12,8 @@ import (
 	"golang.org/x/text/language"
 
 	"github.com/kapi-id/kapi/internal/acr"
+	"github.com/kapi-id/kapi/provider/keys"
 )
-
-// KeysMaxAge is how long others may keep the key set. A rotation publishes a key for so long before it signs with it.
-const KeysMaxAge = 24 * time.Hour
 
 const discoveryMaxAge = time.Hour
 
@@ -111,20 +107,9 @@ func (s *Server) serveDiscovery(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) serveKeys(w http.ResponseWriter, r *http.Request) {
 	if !publicDocument(w, r) {
-		s.keySet.of(s.cfg.Keys.JWKS()).serve(w, r, KeysMaxAge)
+		body, tag := s.cfg.Keys.JWKS()
+		document{body, tag}.serve(w, r, keys.MaxAge)
 	}
-}
-
-// cachedKeys keeps the tag of the key set until its bytes change.
-type cachedKeys struct{ last atomic.Pointer[document] }
-
-func (k *cachedKeys) of(jwks []byte) document {
-	if d := k.last.Load(); d != nil && bytes.Equal(d.body, jwks) {
-		return *d
-	}
-	d := document{jwks, etag(jwks)}
-	k.last.Store(&d)
-	return d
 }
 
 // Discovery is the document as op.Server has it.
@@ -134,5 +119,6 @@ func (s *Server) Discovery(context.Context, *op.Request[struct{}]) (*op.Response
 
 // Keys is the key set as op.Server has it.
 func (s *Server) Keys(context.Context, *op.Request[struct{}]) (*op.Response, error) {
-	return op.NewResponse(json.RawMessage(s.cfg.Keys.JWKS())), nil
+	body, _ := s.cfg.Keys.JWKS()
+	return op.NewResponse(json.RawMessage(body)), nil
 }

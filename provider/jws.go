@@ -15,6 +15,8 @@ import (
 	"slices"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"github.com/kapi-id/kapi/provider/keys"
 )
 
 // Keys signs and tells what others need to verify.
@@ -24,9 +26,11 @@ type Keys interface {
 	// Public lists every published key, also retired ones that may still stand below a living token; each with its
 	// KeyID and Algorithm.
 	Public() []jose.JSONWebKey
-	// JWKS is the document of /keys, the same bytes until a key changes.
-	JWKS() []byte
+	// JWKS is the document of /keys with its entity tag, the same bytes until a key changes.
+	JWKS() (body []byte, etag string)
 }
+
+var _ Keys = (*keys.Ring)(nil)
 
 // Types of our JWTs (the typ header). They keep one kind from passing for another (RFC 8725 §3.11).
 const (
@@ -55,12 +59,12 @@ func (s *Server) verify(token, typ string, claims any) error {
 	if t, _ := h.ExtraHeaders[jose.HeaderType].(string); t != typ || h.KeyID == "" {
 		return errToken
 	}
-	keys := s.cfg.Keys.Public()
-	i := slices.IndexFunc(keys, func(k jose.JSONWebKey) bool { return k.KeyID == h.KeyID && k.Algorithm == h.Algorithm })
+	public := s.cfg.Keys.Public()
+	i := slices.IndexFunc(public, func(k jose.JSONWebKey) bool { return k.KeyID == h.KeyID && k.Algorithm == h.Algorithm })
 	if i < 0 {
 		return errToken
 	}
-	payload, err := sig.Verify(keys[i].Key)
+	payload, err := sig.Verify(public[i].Key)
 	if err != nil {
 		return errToken
 	}

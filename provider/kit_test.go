@@ -66,7 +66,7 @@ var madeSigner = sync.OnceValue(func() *signer {
 })
 
 func (s *signer) Public() []jose.JSONWebKey { return s.public }
-func (s *signer) JWKS() []byte              { return s.jwks }
+func (s *signer) JWKS() ([]byte, string)    { return s.jwks, etag(s.jwks) }
 
 func (s *signer) Sign(_ context.Context, alg, typ string, claims any) (string, error) {
 	if ec, ok := s.keys[alg].(*ecdsa.PrivateKey); ok {

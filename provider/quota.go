@@ -17,6 +17,7 @@ type quota struct {
 	burst time.Duration // debt that is allowed
 	mu    sync.Mutex
 	due   map[string]time.Time // when the key is out of debt
+	swept time.Time
 }
 
 // newQuota allows n events in per, with a burst; n < 0 allows all.
@@ -43,7 +44,7 @@ func (q *quota) take(key string, now time.Time) (wait time.Duration) {
 	if wait := due.Sub(now) - q.burst; wait > 0 {
 		return wait
 	}
-	if !known && len(q.due) >= mostKeys {
+	if !known && len(q.due) >= mostKeys && now.Sub(q.swept) >= time.Second { // or each newcomer would cost a full walk
 		q.forget(now)
 	}
 	if known || len(q.due) < mostKeys {
@@ -55,6 +56,7 @@ func (q *quota) take(key string, now time.Time) (wait time.Duration) {
 // forget drops the keys that are out of debt. If all are in debt, newcomers are let through uncounted: the limit must not
 // become the means to shut others out.
 func (q *quota) forget(now time.Time) {
+	q.swept = now
 	for key, due := range q.due {
 		if !due.After(now) {
 			delete(q.due, key)

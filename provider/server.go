@@ -108,7 +108,6 @@ type Server struct {
 	op.UnimplementedServer
 	cfg       Config
 	discovery document
-	keySet    cachedKeys
 	quota     *quota // per client
 	alarms    *quota // how many failed client authentications are written to the record
 }
