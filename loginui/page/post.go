@@ -27,14 +27,23 @@ const mostFields = 100
 
 // Get mounts a page that only shows something.
 func (p *Pages) Get(h func(http.ResponseWriter, *http.Request) error) http.Handler {
-	return web.Handle(h, p.Fault)
+	return fresh(web.Handle(h, p.Fault))
+}
+
+// fresh keeps redirects out of caches too: with the back button Chromium takes what it has stored, however old, and ends
+// in a loop of redirects between what was owed then and what is owed now.
+func fresh(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		next.ServeHTTP(w, r)
+	})
 }
 
 // Post is the only way to mount a form. It refuses what another origin sent (Sec-Fetch-Site and Origin; a foreign page
 // could otherwise sign its victim in, or out), what is no form, and a field given twice, of which two readers could
 // read different ones. The handler finds the fields in r.PostForm.
 func (p *Pages) Post(h func(http.ResponseWriter, *http.Request) error) http.Handler {
-	return web.Handle(func(w http.ResponseWriter, r *http.Request) error {
+	return fresh(web.Handle(func(w http.ResponseWriter, r *http.Request) error {
 		if err := p.guard.Check(r); err != nil {
 			return fault.Wrap(fault.Denied, keyCrossOrigin, err)
 		}
@@ -42,7 +51,7 @@ func (p *Pages) Post(h func(http.ResponseWriter, *http.Request) error) http.Hand
 			return err
 		}
 		return h(w, r)
-	}, p.Fault)
+	}, p.Fault))
 }
 
 func readForm(w http.ResponseWriter, r *http.Request) error {
