@@ -383,7 +383,7 @@ func (k *kit) raw(method, path string, form url.Values, edit func(*http.Request)
 	w := httptest.NewRecorder()
 	k.http.ServeHTTP(w, r)
 	out := reply{ResponseRecorder: w}
-	if strings.HasPrefix(w.Header().Get("Content-Type"), "application/json") {
+	if strings.HasPrefix(w.Header().Get("Content-Type"), "application/json") && w.Body.Len() > 0 {
 		if err := json.Unmarshal(w.Body.Bytes(), &out.fields); err != nil {
 			k.Fatalf("%s %s: %v in %s", method, path, err, w.Body)
 		}
