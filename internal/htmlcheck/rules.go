@@ -88,6 +88,9 @@ func checkFields(n Node, wrong func(string, ...any)) {
 		}
 	}
 	for _, f := range n.Forms() {
+		if len(f.Fields) == 0 && f.Submit == "" {
+			continue // holds the words of a factor that has nothing to ask now
+		}
 		if f.Method != "post" || f.Submit == "" || f.Action == "" {
 			wrong("form to %q: method %q, first button %q", f.Action, f.Method, f.Submit)
 		}

@@ -79,9 +79,9 @@ func (p *Pages) headers(w http.ResponseWriter, v View) {
 }
 
 // features that no page needs.
-var features = []string{"accelerometer", "autoplay", "bluetooth", "browsing-topics", "camera", "display-capture", "encrypted-media",
+var features = []string{"accelerometer", "autoplay", "browsing-topics", "camera", "display-capture", "encrypted-media",
 	"fullscreen", "geolocation", "gyroscope", "hid", "idle-detection", "magnetometer", "microphone", "midi", "payment",
-	"picture-in-picture", "screen-wake-lock", "serial", "usb", "web-share", "xr-spatial-tracking"}
+	"picture-in-picture", "screen-wake-lock", "serial", "usb", "xr-spatial-tracking"}
 
 var permissionsWithout, permissionsCamera = joinPermissions(false), joinPermissions(true)
 
