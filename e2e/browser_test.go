@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -79,7 +80,7 @@ func chromium(t testing.TB) context.Context {
 		}
 		opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.DisableGPU,
 			chromedp.Flag("disable-component-update", true), chromedp.Flag("no-pings", true), chromedp.Flag("disable-domain-reliability", true),
-			chromedp.Flag("disable-features", "Translate,OptimizationHints,MediaRouter,DialMediaRouteProvider,InterestFeedContentSuggestions,CertificateTransparencyComponentUpdater"),
+			chromedp.Flag("disable-features", "BackForwardCache,Translate,OptimizationHints,MediaRouter,DialMediaRouteProvider,InterestFeedContentSuggestions,CertificateTransparencyComponentUpdater"),
 			// No name but localhost is looked up: nothing of a test may leave the machine.
 			chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1"))
 		if os.Geteuid() == 0 {
@@ -184,6 +185,12 @@ func step[T any](b *Browser, a chromedp.Action[T]) (T, error) {
 	return chromedp.Run(ctx, a)
 }
 
+// call calls a JavaScript function, from outside of the page's policy.
+func call[T any](function string, arg string) chromedp.Action[T] {
+	b, _ := json.Marshal(arg)
+	return chromedp.Evaluate[T]("(" + function + ")(" + string(b) + ")")
+}
+
 // turn does what makes the browser load a page, waits for it, and inspects it.
 func (b *Browser) turn(what string, steps ...chromedp.Action[chromedp.Void]) {
 	b.t.Helper()
@@ -213,13 +220,10 @@ func (b *Browser) Reload() *Browser {
 	return b
 }
 
-// Back presses the back button.
+// Back presses the back button. The browser keeps no page in memory, so the server is asked again.
 func (b *Browser) Back() *Browser {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, patience)
-	defer cancel()
-	b.do("back", chromedp.Do(ctx, chromedp.NavigateBack()))
-	b.field = ""
+	b.turn("back", chromedp.NavigateBack())
 	return b
 }
 
@@ -248,12 +252,12 @@ func (b *Browser) Submit() *Browser {
 func (b *Browser) Press(words string) *Browser {
 	b.t.Helper()
 	for _, w := range b.spoken(words) {
-		found, err := step(b, chromedp.CallFunctionOn[bool](`function(words) {
+		found, err := step(b, call[bool](`function(words) {
 			document.querySelector("[data-e2e-press]")?.removeAttribute("data-e2e-press");
 			const say = e => e.textContent.replace(/\s+/g, " ").trim();
 			for (const e of document.querySelectorAll("a[href], button, summary"))
 				if (say(e) === words && e.checkVisibility()) { e.setAttribute("data-e2e-press", ""); return true }
-			return false }`, nil, w))
+			return false }`, w))
 		b.do("look for "+w, err)
 		if found {
 			b.turn("press "+w, chromedp.Click(chromedp.CSS("[data-e2e-press]")))
@@ -314,7 +318,7 @@ func (b *Browser) Address() string {
 // Has says whether the page has a visible element.
 func (b *Browser) Has(css string) bool {
 	b.t.Helper()
-	found, err := step(b, chromedp.CallFunctionOn[bool](`function(css) { const e = document.querySelector(css); return !!e && e.checkVisibility() }`, nil, css))
+	found, err := step(b, call[bool](`function(css) { const e = document.querySelector(css); return !!e && e.checkVisibility() }`, css))
 	b.do("look for "+css, err)
 	return found
 }

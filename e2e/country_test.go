@@ -59,6 +59,7 @@ type Country struct {
 	t        testing.TB
 	dir      string
 	env      []string // of every kapi process
+	gateway  *httptest.Server
 	replicas []*replica
 	turn     atomic.Int64
 	shift    atomic.Int64 // of all clocks, nanoseconds
@@ -109,13 +110,13 @@ func found(t testing.TB, postgres string, replicas int) *Country {
 	}
 	c := &Country{t: t, dir: t.TempDir(), read: map[string]int{}}
 	c.Phone = phone.New(phone.Config{Now: c.now})
-	handset := listen(t, "127.0.0.1", c.Phone)
+	handset := c.gatewayStarts("127.0.0.1:0")
 
 	// Everybody needs to know the addresses of the others before anything runs.
 	issuer := httptest.NewUnstartedServer(nil)
 	c.Issuer = at("localhost", issuer.Listener)
 	c.env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + c.dir, "KAPI_ISSUER=" + c.Issuer, "KAPI_SECRET_FILE=" + filepath.Join(c.dir, "secret"),
-		"KAPI_SMS=inbox:" + handset, "KAPI_TEST_CLOCK=" + filepath.Join(c.dir, "clock"), "KAPI_TRUSTED_PROXIES=127.0.0.1", "KAPI_LOG_LEVEL=info"}
+		"KAPI_SMS=inbox:http://" + handset, "KAPI_TEST_CLOCK=" + filepath.Join(c.dir, "clock"), "KAPI_TRUSTED_PROXIES=127.0.0.1", "KAPI_LOG_LEVEL=info"}
 	if postgres == "" {
 		postgres = "sqlite:" + filepath.Join(c.dir, "kapi.db")
 	}
@@ -155,11 +156,25 @@ func (c *Country) Pass(d time.Duration) {
 	}
 }
 
-func listen(t testing.TB, host string, h http.Handler) (address string) {
-	s := httptest.NewServer(h)
-	t.Cleanup(s.Close)
-	return at(host, s.Listener)
+// gatewayStarts lets the phone take messages at an address.
+func (c *Country) gatewayStarts(address string) string {
+	c.t.Helper()
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	s := &httptest.Server{Listener: l, Config: &http.Server{Handler: c.Phone}}
+	s.Start()
+	c.t.Cleanup(s.Close)
+	c.gateway = s
+	return l.Addr().String()
 }
+
+// GatewayDies: nobody listens any more where messages are taken.
+func (c *Country) GatewayDies() { c.gateway.Close() }
+
+// GatewayReturns at the address where it was.
+func (c *Country) GatewayReturns() { c.gatewayStarts(c.gateway.Listener.Addr().String()) }
 
 func at(host string, l net.Listener) string {
 	return fmt.Sprintf("http://%s:%d", host, l.Addr().(*net.TCPAddr).Port)

@@ -26,11 +26,11 @@ func (b *Browser) Confirms(c *Country, p Person) *Browser {
 }
 
 func (b *Browser) bothSteps() string {
-	return b.in("You signed in with your password and a code sent to your phone.", "şifreniz ve telefonunuza gönderilen kod ile giriş yaptınız.")
+	return b.in("You signed in with your password and a code sent to your phone.", "Şifreniz ve telefonunuza gönderilen kod ile giriş yaptınız.")
 }
 
 func (b *Browser) passwordOnly() string {
-	return b.in("You signed in with your password.", "şifreniz ile giriş yaptınız.")
+	return b.in("You signed in with your password.", "Şifreniz ile giriş yaptınız.")
 }
 
 // sees fails unless the claims say all this.
@@ -65,7 +65,7 @@ func TestFirstSignIn(t *testing.T) {
 			b.Confirms(c, ayse)
 
 			b.At(c.Portal).See("Welcome", "Ayşe Yılmaz", b.bothSteps(), "Substantial: two steps")
-			sees(t, b.Claims(c.Portal), map[string]string{"iss": c.Issuer, "aud": "[ssi-portal]", "acr": "urn:kapi:loa:substantial", "amr": "[pwd sms mca mfa]"})
+			sees(t, b.Claims(c.Portal), map[string]string{"iss": c.Issuer, "aud": "ssi-portal", "acr": "urn:kapi:loa:substantial", "amr": "[pwd sms mca mfa]"})
 			b.Press("My notifications").See("You see your notifications because you signed in with two steps.")
 		})
 	}
