@@ -157,6 +157,8 @@ func (db *DB) updatePerson(ctx context.Context, old, r enrolment.Record) error {
 }
 
 func (db *DB) addNumber(ctx context.Context, id account.ID, n account.NationalID, since time.Time) error {
-	return db.later(ctx, "add ID number", "INSERT INTO national_ids (account_id, since_at, until_at, number) VALUES (?, ?, 0, ?)",
-		string(id), micros(since), db.keys().Seal(fmt.Sprintf("national_ids.number:%s/%d", id, micros(since)), []byte(n)))
+	index := db.numberIndex(n)
+	return db.later(ctx, "add ID number", "INSERT INTO national_ids (account_id, national_id, since_at, until_at, number) VALUES (?, ?, ?, 0, ?) "+
+		"ON CONFLICT (account_id, national_id) DO UPDATE SET since_at = excluded.since_at, until_at = 0",
+		string(id), index, micros(since), db.keys().Seal(fmt.Sprintf("national_ids.number:%s/%x", id, index[:8]), []byte(n)))
 }

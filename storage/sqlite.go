@@ -26,7 +26,7 @@ func (db *DB) openSQLite(ctx context.Context, readers int) error {
 		return err
 	}
 	db.path = abs
-	f, err := os.OpenFile(db.path, os.O_CREATE|os.O_RDWR, 0o600) // WAL and index inherit the mode
+	f, err := os.OpenFile(db.path, os.O_CREATE|os.O_RDWR, 0o600) // never wider, whatever the umask
 	if err != nil {
 		return fmt.Errorf("storage: %w", err)
 	}
@@ -36,13 +36,19 @@ func (db *DB) openSQLite(ctx context.Context, readers int) error {
 	if readers <= 0 {
 		readers = 4
 	}
-	const common = "_pragma=busy_timeout(5000)&_pragma=foreign_keys(1)"
+	common := "modeof=" + strings.ReplaceAll(url.QueryEscape(db.path), "+", "%20") + "&_pragma=busy_timeout(5000)"
 	db.write, err = db.sqlitePool(ctx, common+"&_pragma=journal_mode(wal)&_pragma=synchronous(full)&_txlock=immediate", 1)
 	if err != nil {
 		return err
 	}
-	db.read, err = db.sqlitePool(ctx, common+"&_pragma=query_only(1)", readers)
-	return err
+	if db.read, err = db.sqlitePool(ctx, common+"&_pragma=query_only(1)", readers); err != nil {
+		return err
+	}
+	var tables int64
+	if err := db.row(ctx, "open", "SELECT COUNT(*) FROM sqlite_master", nil, into(&tables)); err != nil {
+		return err
+	}
+	return os.Chmod(db.path+"-shm", 0o600) // page numbers only, but nobody else's business; modeof sees to the log
 }
 
 func (db *DB) sqlitePool(ctx context.Context, query string, n int) (*gorm.DB, error) {

@@ -221,3 +221,88 @@ func BenchmarkSignIn(b *testing.B) {
 		})
 	})
 }
+
+// BenchmarkEach is the cost of the single statements of a sign-in.
+func BenchmarkEach(b *testing.B) {
+	l := throttle.Ladder{Free: 1e6, First: time.Minute, Most: time.Hour}
+	ws := []throttle.Window{{N: 1e6, Per: 10 * time.Second}, {N: 1e6, Per: 15 * time.Minute}}
+	for name, prepare := range map[string]func(b *testing.B, db *storage.DB) func(ctx context.Context) error{
+		"CreateTransaction": func(b *testing.B, db *storage.DB) func(ctx context.Context) error {
+			return func(ctx context.Context) error {
+				return db.CreateTransaction(ctx, signin.Transaction{ID: uuid.NewString(), Browser: secret.Hash("b"), State: signin.Open, CreatedAt: Start, ExpiresAt: Start.Add(signin.Life), Ask: signin.Ask{Client: "rp1", Scopes: []string{"openid"}}})
+			}
+		},
+		"Transaction": func(b *testing.B, db *storage.DB) func(ctx context.Context) error {
+			tx := transaction(b, db)
+			return func(ctx context.Context) error { return second(db.Transaction(ctx, tx.ID, Start)) }
+		},
+		"SaveTransaction": func(b *testing.B, db *storage.DB) func(ctx context.Context) error {
+			tx := transaction(b, db)
+			return func(ctx context.Context) (err error) {
+				tx.Version, err = db.SaveTransaction(ctx, tx)
+				return err
+			}
+		},
+		"SaveAndRecord": func(b *testing.B, db *storage.DB) func(ctx context.Context) error {
+			tx, id := transaction(b, db), Person(b, db).Account.ID
+			return func(ctx context.Context) error {
+				err := db.Atomically(ctx, func(ctx context.Context) error {
+					return errors.Join(db.Record(ctx, event(id, audit.SigninFirst, Start)), second(db.SaveTransaction(ctx, tx)))
+				})
+				tx.Version++
+				return err
+			}
+		},
+		"AccountByNationalID": func(b *testing.B, db *storage.DB) func(ctx context.Context) error {
+			r := Person(b, db)
+			return func(ctx context.Context) error { return second(db.AccountByNationalID(ctx, r.Person.NationalID)) }
+		},
+		"Account": func(b *testing.B, db *storage.DB) func(ctx context.Context) error {
+			r := Person(b, db)
+			return func(ctx context.Context) error { return second(db.Account(ctx, r.Account.ID)) }
+		},
+		"Take": func(b *testing.B, db *storage.DB) func(ctx context.Context) error {
+			return func(ctx context.Context) error { return second(db.Take(ctx, "k", l, Start)) }
+		},
+		"TakeAndClear": func(b *testing.B, db *storage.DB) func(ctx context.Context) error {
+			return func(ctx context.Context) error {
+				return errors.Join(second(db.Take(ctx, "k", l, Start)), db.Clear(ctx, "k"))
+			}
+		},
+		"Hit": func(b *testing.B, db *storage.DB) func(ctx context.Context) error {
+			return func(ctx context.Context) error { return second(db.Hit(ctx, "k", ws, Start)) }
+		},
+		"OpenTicket": func(b *testing.B, db *storage.DB) func(ctx context.Context) error {
+			r := Person(b, db)
+			return func(ctx context.Context) error {
+				return second(db.Tickets("sms").Open(ctx, ticket(uuid.NewString()), &factors.Message{Account: r.Account.ID, Channel: "sms", Text: "123456", Deadline: Start.Add(time.Minute)}))
+			}
+		},
+		"EnqueueClaimSent": func(b *testing.B, db *storage.DB) func(ctx context.Context) error {
+			return func(ctx context.Context) error {
+				err := db.Enqueue(ctx, message(Start))
+				ms, err2 := db.Claim(ctx, 10, Start)
+				for _, m := range ms {
+					err = errors.Join(err, db.Sent(ctx, m.ID, "g", Start))
+				}
+				return errors.Join(err, err2)
+			}
+		},
+		"Credentials": func(b *testing.B, db *storage.DB) func(ctx context.Context) error {
+			c, id := db.Credentials("password"), Person(b, db).Account.ID
+			ok(b, second(c.Create(bg, factors.Credential{Account: id, Data: make([]byte, 120)})))
+			return func(ctx context.Context) error { return second(c.Of(ctx, id)) }
+		},
+		"SessionByToken": func(b *testing.B, db *storage.DB) func(ctx context.Context) error {
+			s := Session(b, db, Person(b, db).Account.ID)
+			return func(ctx context.Context) error { return second(db.SessionByToken(ctx, secret.Hash(s.ID))) }
+		},
+	} {
+		b.Run(name, func(b *testing.B) {
+			benchmark(b, func(b *testing.B, db *storage.DB, measure func(func())) {
+				run, ctx := prepare(b, db), request(b)
+				measure(func() { ok(b, run(ctx)) })
+			})
+		})
+	}
+}

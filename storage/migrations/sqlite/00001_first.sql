@@ -36,13 +36,14 @@ CREATE TABLE people (
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX people_national_id ON people (national_id);
 
--- national_ids: which ID number (sealed) an account had since when; the present one has until_at 0
+-- national_ids: which ID number (sealed, and its blind index) an account had since when; the present one has until_at 0
 CREATE TABLE national_ids (
     account_id TEXT NOT NULL,
+    national_id BLOB NOT NULL,
     since_at INTEGER NOT NULL,
     until_at INTEGER NOT NULL,
     number BLOB NOT NULL,
-    PRIMARY KEY (account_id, since_at)
+    PRIMARY KEY (account_id, national_id)
 ) STRICT, WITHOUT ROWID;
 
 -- person_keys: seals the personal fields of the audit record; deleting the row erases them and keeps the chain
