@@ -62,7 +62,7 @@ var homes = map[string][]string{
 }
 
 // Test files may reach for the fakes and the real databases.
-var testMay = []string{"internal/testpg", "internal/testkapi", "internal/htmlcheck", "factors/factortest", "storage"}
+var testMay = []string{"loginui", "internal/testpg", "internal/testkapi", "internal/htmlcheck", "factors/factortest", "storage"}
 
 func TestArrowsPointDown(t *testing.T) {
 	root := "../.."

@@ -13,6 +13,7 @@ import (
 	"github.com/kapi-id/kapi/internal/enrolment"
 	"github.com/kapi-id/kapi/internal/web"
 	"github.com/kapi-id/kapi/internal/words"
+	"github.com/kapi-id/kapi/loginui"
 	"github.com/kapi-id/kapi/loginui/citizen"
 	"github.com/kapi-id/kapi/loginui/page"
 	"github.com/kapi-id/kapi/loginui/visitor"
@@ -49,11 +50,7 @@ func (a *App) mount(registry *factors.Registry) error {
 	r.Use(a.metrics.timed)
 	a.health(r)
 	server.Mount(r)
-	visitors.Mount(r)
-	citizens.Mount(r)
-	r.Handle("/language", pages.SwitchLanguage()).Methods(http.MethodPost)
-	r.PathPrefix(page.Static).Handler(pages.Assets())
-	r.NotFoundHandler = http.HandlerFunc(pages.NotFound)
+	loginui.Mount(r, pages, visitors, citizens)
 	a.Handler = web.Chain(r, web.Options{Log: a.log, Trusted: a.TrustedProxies, Broken: pages.Broken})
 	a.Metrics = a.metrics.handler()
 	return nil

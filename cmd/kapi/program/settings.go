@@ -22,6 +22,7 @@ type Settings struct {
 	SecretFile     string
 	AuditAnchor    string
 	SMS            string
+	SMSTemplate    string
 	TLSCert        string
 	TLSKey         string
 	TrustedProxies []netip.Prefix
@@ -53,6 +54,7 @@ var settings = []setting{
 	{name: "SECRET_FILE", help: "file of the root key; default beside the SQLite file", take: text(func(s *Settings) *string { return &s.SecretFile })},
 	{name: "AUDIT_ANCHOR", help: "file that the head of the audit chain is appended to each minute; default beside the root key", take: text(func(s *Settings) *string { return &s.AuditAnchor })},
 	{name: "SMS", help: "gateways, the preferred first: inbox:http://127.0.0.1:8082, smpp://user:password@host:port, https://…#template=FILE", secret: true, take: text(func(s *Settings) *string { return &s.SMS })},
+	{name: "SMS_TEMPLATE", help: "template file of https gateways that name none with #template=FILE", take: text(func(s *Settings) *string { return &s.SMSTemplate })},
 	{name: "TLS_CERT", help: "certificate chain, PEM; reloaded when it changes", take: text(func(s *Settings) *string { return &s.TLSCert })},
 	{name: "TLS_KEY", help: "its key, PEM", take: text(func(s *Settings) *string { return &s.TLSKey })},
 	{name: "TRUSTED_PROXIES", help: "addresses or prefixes whose X-Forwarded-For is believed, comma-separated", take: takeProxies},

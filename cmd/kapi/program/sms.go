@@ -10,5 +10,5 @@ func (a *App) smsRoutes() ([]notify.Route, error) {
 	if a.SMS == "" {
 		return nil, nil
 	}
-	return gateway.Parse(a.SMS, gateway.Config{Now: a.now, Log: a.log})
+	return gateway.Parse(a.SMS, gateway.Config{Template: a.SMSTemplate, Now: a.now, Log: a.log})
 }
