@@ -92,13 +92,22 @@ func (k tickets) put(ctx context.Context, t factors.Ticket) error {
 		t.ID, t.Binding, string(t.Purpose), string(t.Account), secret, k.db.keys().Seal("tickets.data:"+t.ID, t.Data), micros(t.CreatedAt), micros(t.ExpiresAt), k.factor)
 }
 
-// Find returns the open, unexpired ticket of a binding and purpose; fault.ErrNotFound.
-func (k tickets) Find(ctx context.Context, binding string, p factors.Purpose) (factors.Ticket, error) {
+// Find returns the open, unexpired ticket of a binding and purpose; fault.ErrConflict if it was used, fault.ErrNotFound if
+// there is none.
+func (k tickets) Find(ctx context.Context, binding string, p factors.Purpose) (t factors.Ticket, err error) {
 	if binding == "" || p == "" {
-		return factors.Ticket{}, fault.ErrNotFound
+		return t, fault.ErrNotFound
 	}
-	return k.one(ctx, "find ticket", "SELECT "+ticketColumns+" FROM tickets WHERE binding = ? AND factor = ? AND purpose = ? AND used_at = 0 AND expires_at > ?",
-		binding, k.factor, string(p), micros(k.db.now()))
+	var used int64
+	err = k.db.row(ctx, "find ticket", "SELECT "+ticketColumns+", used_at FROM tickets WHERE binding = ? AND factor = ? AND purpose = ? AND expires_at > ?",
+		[]any{binding, k.factor, string(p), micros(k.db.now())}, func(s scan) (err error) {
+			t, err = k.scan(func(to ...any) error { return s(append(to, &used)...) })
+			return err
+		})
+	if err == nil && used != 0 {
+		return factors.Ticket{}, fault.ErrConflict
+	}
+	return t, err
 }
 
 // Try counts one try of an open ticket below most tries; fault.ErrNotFound otherwise.

@@ -101,6 +101,9 @@ func TestFakesKeepTheContractOfStores(t *testing.T) {
 	if err := k.Tickets.Use(ctx, second.ID); !errors.Is(err, fault.ErrConflict) {
 		t.Errorf("used twice: %v", err)
 	}
+	if _, err := k.Tickets.Find(ctx, "b", factors.SignIn); !errors.Is(err, fault.ErrConflict) {
+		t.Errorf("a used ticket: %v", err)
+	}
 	third, _ := k.Tickets.Open(ctx, factors.Ticket{Binding: "b", Purpose: factors.SignIn, ExpiresAt: Start.Add(time.Minute)}, nil)
 	kit.Clock.Advance(time.Minute)
 	if _, err := k.Tickets.Find(ctx, "b", factors.SignIn); !errors.Is(err, fault.ErrNotFound) {

@@ -57,7 +57,7 @@ func NewKit(now time.Time) *Kit {
 	k.Credentials = &Credentials{now: k.Clock.Now, rows: map[string]factors.Credential{}}
 	k.Phone = &Messenger{now: k.Clock.Now, endings: map[account.ID]string{}}
 	rand.Read(k.Phone.key[:])
-	k.Tickets = &Tickets{now: k.Clock.Now, phone: k.Phone, rows: map[string]factors.Ticket{}}
+	k.Tickets = &Tickets{now: k.Clock.Now, phone: k.Phone, rows: map[string]factors.Ticket{}, used: map[string]time.Time{}}
 	return k
 }
 
@@ -207,6 +207,7 @@ type Tickets struct {
 	now   func() time.Time
 	phone *Messenger
 	rows  map[string]factors.Ticket // open ones only
+	used  map[string]time.Time      // ends of used ones, by binding and purpose
 	last  int
 	calls atomic.Int64
 }
@@ -221,6 +222,7 @@ func (s *Tickets) Open(ctx context.Context, t factors.Ticket, m *factors.Message
 	maps.DeleteFunc(s.rows, func(_ string, o factors.Ticket) bool {
 		return o.Binding == t.Binding && o.Purpose == t.Purpose
 	})
+	delete(s.used, place(t.Binding, t.Purpose))
 	s.last++
 	t.ID = "ticket-" + strconv.Itoa(s.last)
 	t.Tries = 0
@@ -244,8 +246,13 @@ func (s *Tickets) Find(ctx context.Context, binding string, p factors.Purpose) (
 			return t, nil
 		}
 	}
+	if s.now().Before(s.used[place(binding, p)]) {
+		return factors.Ticket{}, fault.ErrConflict
+	}
 	return factors.Ticket{}, fault.ErrNotFound
 }
+
+func place(binding string, p factors.Purpose) string { return string(p) + " " + binding }
 
 func (s *Tickets) Try(ctx context.Context, id string, most int) (factors.Ticket, error) {
 	s.calls.Add(1)
@@ -264,10 +271,12 @@ func (s *Tickets) Use(ctx context.Context, id string) error {
 	s.calls.Add(1)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, ok := s.rows[id]; !ok {
+	t, ok := s.rows[id]
+	if !ok {
 		return fault.ErrConflict
 	}
 	delete(s.rows, id)
+	s.used[place(t.Binding, t.Purpose)] = t.ExpiresAt
 	return nil
 }
 

@@ -85,6 +85,7 @@ func (f *Factor) Available(ctx context.Context, id account.ID) (bool, error) {
 type View struct {
 	Ending string    // last two digits of the number
 	Open   bool      // a code was sent and may be entered
+	Used   bool      // the code was used: whoever comes here again sent the form twice, or what followed was lost
 	Until  time.Time // when Open: the end of its life
 	Spent  bool      // all tries are used: only a new code helps
 }
@@ -113,7 +114,7 @@ func (c challenge) resend() time.Time {
 	return at
 }
 
-// find returns the open challenge of the try; fault.ErrNotFound.
+// find returns the open challenge of the try; fault.ErrConflict if its code was used, fault.ErrNotFound if there is none.
 func (f *Factor) find(ctx context.Context, try factors.Try) (challenge, error) {
 	t, err := f.kit.Tickets.Find(ctx, try.Binding, try.Purpose)
 	if err != nil {
@@ -145,6 +146,8 @@ func (f *Factor) Begin(ctx context.Context, try factors.Try) (factors.Challenge,
 		c, err = f.open(ctx, try, challenge{})
 	}
 	switch {
+	case errors.Is(err, fault.ErrConflict): // a second code would reach somebody who is through already
+		return show(&factors.Page{Data: View{Ending: ending, Used: true}, Resend: f.now()}), nil
 	case errors.Is(err, fault.ErrNotFound):
 		return show(&factors.Page{Data: View{Ending: ending}, Trouble: "sms.down"}), nil
 	case err != nil && fault.KindOf(err) == fault.Throttled:
@@ -179,10 +182,11 @@ func (f *Factor) Again(ctx context.Context, try factors.Try) error {
 		return fault.New(fault.Unavailable, "sms.down")
 	}
 	old, err := f.find(ctx, try)
-	if err != nil && !errors.Is(err, fault.ErrNotFound) {
+	switch {
+	case errors.Is(err, fault.ErrNotFound), errors.Is(err, fault.ErrConflict):
+	case err != nil:
 		return err
-	}
-	if err == nil {
+	default:
 		if wait := old.resend().Sub(f.now()); wait > 0 {
 			return fault.New(fault.Throttled, "sms.wait").With("n", seconds(wait)).After(wait)
 		}
@@ -282,9 +286,10 @@ func (f *Factor) Verify(ctx context.Context, try factors.Try, answer factors.Ans
 	}, nil
 }
 
-// over says that there is no code to compare with: expired, replaced, used, or of another sign-in.
+// over says that there is no code to compare with: expired, replaced, or of another sign-in. One that was used is left as
+// fault.ErrConflict: the form was sent twice, and the host shows what is owed now.
 func over(err error) error {
-	if errors.Is(err, fault.ErrNotFound) || errors.Is(err, fault.ErrConflict) {
+	if errors.Is(err, fault.ErrNotFound) {
 		return fault.New(fault.Expired, "sms.expired").In("code")
 	}
 	return err

@@ -228,6 +228,30 @@ func TestExpiry(t *testing.T) {
 	}
 }
 
+// A form that is sent twice, or a second tab, costs no second message.
+func TestUsedCodeIsNoReasonForANewOne(t *testing.T) {
+	b := newBench(t)
+	b.begin(t)
+	code := b.code(t)
+	if err := b.verify(t, code); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.verify(t, code); !errors.Is(err, fault.ErrConflict) || key(err) != "" {
+		t.Fatalf("the same form again: %v", err) // without a key the host shows what is owed
+	}
+	page := b.begin(t)
+	if v := page.Data.(View); !v.Used || v.Open || len(b.kit.Phone.Sent()) != 1 {
+		t.Fatalf("page %+v, %d messages", page, len(b.kit.Phone.Sent()))
+	}
+	// What followed the code was lost: the person asks, and goes on.
+	if err := b.Again(t.Context(), b.try); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.verify(t, b.code(t)); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Row S1: of many guesses at once five are compared, the right code among them or not.
 func TestS1_GuessingInParallel(t *testing.T) {
 	const rounds, guesses = 20, 250

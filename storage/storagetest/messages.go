@@ -257,7 +257,7 @@ func tickets(t *testing.T, b *backend) {
 	}
 	once(t, 20, fault.ErrConflict, func(int) error { return k.Use(bg, two.ID) })
 	_, err = k.Find(bg, "b1", factors.SignIn)
-	want(t, "find a used one", err, fault.ErrNotFound)
+	want(t, "find a used one", err, fault.ErrConflict)
 	_, err = k.Try(bg, two.ID, 5)
 	want(t, "try a used one", err, fault.ErrNotFound)
 

@@ -56,8 +56,8 @@ func (m *Messenger) phone(ctx context.Context, id account.ID) (contact.Phone, er
 	return c.Phone, nil
 }
 
-// Allow counts one send against the network, then the number, then its block and country. The network comes first: from
-// a crowded one nobody can use up what a person may have sent.
+// Allow counts one send against the number, then the network, then its block and country. The number comes first: one person
+// who asks again and again must not use up what others behind the same address may have sent.
 func (m *Messenger) Allow(ctx context.Context, id account.ID, network string) error {
 	p, err := m.phone(ctx, id)
 	if err != nil {
@@ -66,13 +66,13 @@ func (m *Messenger) Allow(ctx context.Context, id account.ID, network string) er
 	if p.Number == "" {
 		return fault.New(fault.NotFound, "")
 	}
+	if err := m.hit(ctx, "send:number:"+hex.EncodeToString(m.Ring.Index("send", p.Number)), PerPerson); err != nil {
+		return err
+	}
 	if network != "" {
 		if err := m.hit(ctx, "send:network:"+network, PerNetwork); err != nil {
 			return err
 		}
-	}
-	if err := m.hit(ctx, "send:number:"+hex.EncodeToString(m.Ring.Index("send", p.Number)), PerPerson); err != nil {
-		return err
 	}
 	return throttled(m.Caps.hit(p.Number, country(p.Number), m.Now()))
 }
