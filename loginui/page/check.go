@@ -3,6 +3,7 @@ package page
 import (
 	"errors"
 	"fmt"
+	"html"
 	"maps"
 	"slices"
 	"text/template/parse"
@@ -49,15 +50,6 @@ func walkBranch(b *parse.BranchNode, visit func(parse.Node)) {
 	walk(b.Pipe, visit)
 	walk(b.List, visit)
 	walk(b.ElseList, visit)
-}
-
-// rename changes the names of the templates that n calls.
-func rename(n parse.Node, to func(string) string) {
-	walk(n, func(n parse.Node) {
-		if t, ok := n.(*parse.TemplateNode); ok {
-			t.Name = to(t.Name)
-		}
-	})
 }
 
 // checkWords looks at every call in every template, whether a sample would reach it or not.
@@ -161,4 +153,66 @@ func pairNames(c *parse.CommandNode, from int) (names []string) {
 		}
 	}
 	return names
+}
+
+// fold puts the sentences that need no argument, the addresses of assets and the components that say the same each time
+// (icons, buttons) into the text of a template once and for all: no request looks them up and escapes them again, and the
+// start has far less to check for safety. They are ours, so they may stand in the text; escaped as they are they suit
+// element content and quoted attributes, the only places where words stand.
+func (b *builder) fold(lang string, n *parse.ListNode, own map[string]*parse.Tree, depth int) {
+	walk(n, func(n parse.Node) {
+		l, ok := n.(*parse.ListNode)
+		if !ok || l == nil {
+			return
+		}
+		for i, c := range l.Nodes {
+			text, ok := b.constant(lang, c)
+			if call, is := c.(*parse.TemplateNode); is {
+				text, ok = b.same(lang, call.Name, own, depth)
+			}
+			if ok {
+				l.Nodes[i] = &parse.TextNode{NodeType: parse.NodeText, Pos: c.Position(), Text: text}
+			}
+		}
+	})
+}
+
+// mostDepth of components within components that are looked into; one that calls itself ends there.
+const mostDepth = 5
+
+// same is the text of the template that is called by name, if it is nothing but text once it is folded.
+func (b *builder) same(lang, name string, own map[string]*parse.Tree, depth int) (text []byte, ok bool) {
+	t := b.called(own, name)
+	if t == nil || depth >= mostDepth {
+		return nil, false
+	}
+	root := t.Root.CopyList()
+	b.fold(lang, root, own, depth+1)
+	for _, n := range root.Nodes {
+		c, is := n.(*parse.TextNode)
+		if !is {
+			return nil, false
+		}
+		text = append(text, c.Text...)
+	}
+	return text, true
+}
+
+// constant is what {{t "key"}} and {{asset "name"}} say.
+func (b *builder) constant(lang string, n parse.Node) ([]byte, bool) {
+	a, ok := n.(*parse.ActionNode)
+	if !ok || len(a.Pipe.Decl) > 0 || len(a.Pipe.Cmds) != 1 || len(a.Pipe.Cmds[0].Args) != 2 {
+		return nil, false
+	}
+	f, ok := a.Pipe.Cmds[0].Args[0].(*parse.IdentifierNode)
+	name, isText := literal(a.Pipe.Cmds[0], 1)
+	switch {
+	case !ok || !isText:
+		return nil, false
+	case f.Ident == "t":
+		return []byte(html.EscapeString(b.Catalogue.Text(lang, name, nil))), true
+	case f.Ident == "asset":
+		return []byte(html.EscapeString(b.assets.path(name))), true
+	}
+	return nil, false
 }

@@ -2,7 +2,6 @@ package page
 
 import (
 	"embed"
-	"errors"
 	"fmt"
 	"html/template"
 	"io/fs"
@@ -10,13 +9,10 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
-	"path"
 	"slices"
-	"strings"
 	"text/template/parse"
 	"time"
 
-	"github.com/kapi-id/kapi/internal/fault"
 	"github.com/kapi-id/kapi/internal/web"
 	"github.com/kapi-id/kapi/internal/words"
 )
@@ -53,7 +49,6 @@ type Config struct {
 // Pages renders every page of an installation. It is safe for any number of goroutines.
 type Pages struct {
 	Config
-	sets   map[string]*template.Template // by language
 	pages  map[string]*page
 	assets assets
 	guard  *http.CrossOriginProtection
@@ -62,7 +57,8 @@ type Pages struct {
 // page is one page file, or one page file in one host.
 type page struct {
 	source string
-	trees  map[string]*parse.Tree // own definitions over the host's over the layout's
+	trees  map[string]*parse.Tree        // own definitions over the host's over the layout's
+	sets   map[string]*template.Template // by language
 	data   any
 	host   any
 }
@@ -88,7 +84,10 @@ func New(c Config) (*Pages, error) {
 	if p.assets, err = newAssets(append([]Source{{Name: "page", FS: sub("assets")}}, c.Sources...)); err != nil {
 		return nil, err
 	}
-	b := builder{Pages: p, shared: map[string]*parse.Tree{}, files: map[string]map[string]*parse.Tree{}}
+	b := builder{Pages: p, shared: map[string]*parse.Tree{}, files: map[string]map[string]*parse.Tree{}, funcs: map[string]template.FuncMap{}}
+	for _, lang := range words.Languages {
+		b.funcs[lang] = p.funcs(lang)
+	}
 	if err := b.build(append([]Source{own}, c.Sources...)); err != nil {
 		return nil, fmt.Errorf("page: %w", err)
 	}
@@ -114,197 +113,3 @@ func (p *Pages) Has(name string) bool { return p.pages[name] != nil }
 
 // Names lists all pages, sorted.
 func (p *Pages) Names() []string { return slices.Sorted(maps.Keys(p.pages)) }
-
-// builder holds what is needed only while the templates are put together.
-type builder struct {
-	*Pages
-	shared map[string]*parse.Tree            // components
-	files  map[string]map[string]*parse.Tree // definitions by page name
-}
-
-func (b *builder) build(sources []Source) error {
-	var errs []error
-	for _, s := range sources {
-		if err := b.parse(s); err != nil {
-			errs = append(errs, err)
-		}
-	}
-	if err := errors.Join(errs...); err != nil {
-		return err
-	}
-	for _, s := range sources {
-		for _, name := range b.namesOf(s) {
-			if err := b.compose(s, name); err != nil {
-				errs = append(errs, fmt.Errorf("%s: %w", name, err))
-			}
-		}
-	}
-	if err := errors.Join(errs...); err != nil {
-		return err
-	}
-	if err := b.checkWords(); err != nil {
-		return err
-	}
-	b.sets = map[string]*template.Template{}
-	for _, lang := range words.Languages {
-		set, err := b.set(lang)
-		if err != nil {
-			return err
-		}
-		b.sets[lang] = set
-	}
-	return b.tryOut()
-}
-
-// sharedFiles of the layout are components for all; layout.html is copied into each page.
-var sharedFiles = map[string]bool{"page/components": true, "page/icons": true}
-
-const layoutFile = "page/layout"
-
-func (b *builder) parse(s Source) error {
-	names, err := fs.Glob(s.FS, "*.html")
-	if err != nil {
-		return err
-	}
-	for _, file := range names {
-		text, err := fs.ReadFile(s.FS, file)
-		if err != nil {
-			return err
-		}
-		name := s.Name + "/" + strings.TrimSuffix(path.Base(file), ".html")
-		trees, err := parse.Parse(name, string(text), "", "", b.funcs("tr"), builtins)
-		if err != nil {
-			return err
-		}
-		if !parse.IsEmptyTree(trees[name].Root) {
-			return fmt.Errorf("%s: text outside of the definitions", name)
-		}
-		delete(trees, name)
-		if sharedFiles[name] {
-			maps.Copy(b.shared, trees)
-			continue
-		}
-		if b.files[name] != nil {
-			return fmt.Errorf("%s is there twice", name)
-		}
-		b.files[name] = trees
-	}
-	return nil
-}
-
-// namesOf lists the pages of a source; hosts and the layout are no pages by themselves.
-func (b *builder) namesOf(s Source) []string {
-	var names []string
-	for name, trees := range b.files {
-		if strings.HasPrefix(name, s.Name+"/") && name != layoutFile && !isHost(trees) {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	return names
-}
-
-// compose lays the definitions of a page over those of its host and of the layout.
-func (b *builder) compose(s Source, name string) error {
-	own := b.files[name]
-	if own["heading"] == nil {
-		return errors.New(`does not define "heading"`)
-	}
-	data := s.Samples[path.Base(name)+".html"]
-	if own["main"] != nil {
-		b.pages[name] = &page{source: s.Name, trees: layers(b.files[layoutFile], own), data: data}
-		return nil
-	}
-	if own["factor-page"] == nil {
-		return errors.New(`defines neither "main" nor "factor-page"`)
-	}
-	for _, host := range s.Hosts {
-		outer := b.files[host]
-		if !isHost(outer) {
-			return fmt.Errorf("there is no host %s", host)
-		}
-		b.pages[In(host, name)] = &page{source: s.Name, trees: layers(b.files[layoutFile], outer, own), data: data, host: b.hostSample(host)}
-	}
-	return nil
-}
-
-// isHost says whether a file wraps the pages of factors: its main shows a "factor-page" it does not define.
-func isHost(trees map[string]*parse.Tree) (host bool) {
-	if trees["main"] == nil || trees["factor-page"] != nil {
-		return false
-	}
-	walk(trees["main"].Root, func(n parse.Node) {
-		t, ok := n.(*parse.TemplateNode)
-		host = host || ok && t.Name == "factor-page"
-	})
-	return host
-}
-
-func (b *builder) hostSample(host string) any {
-	for _, s := range b.Sources {
-		if v, ok := s.HostSamples[strings.TrimPrefix(host, s.Name+"/")+".html"]; ok && strings.HasPrefix(host, s.Name+"/") {
-			return v
-		}
-	}
-	return nil
-}
-
-func layers(all ...map[string]*parse.Tree) map[string]*parse.Tree {
-	out := map[string]*parse.Tree{}
-	for _, l := range all {
-		maps.Copy(out, l)
-	}
-	return out
-}
-
-// set puts the templates of one language together: the functions of a set are bound to its language, so that a request
-// needs no copy of its own.
-func (b *builder) set(lang string) (*template.Template, error) {
-	set := template.New("").Funcs(b.funcs(lang))
-	for name, tree := range b.shared {
-		if _, err := set.AddParseTree(name, tree.Copy()); err != nil {
-			return nil, err
-		}
-	}
-	for name, pg := range b.pages {
-		for def, tree := range pg.trees {
-			tree := tree.Copy()
-			rename(tree.Root, func(called string) string {
-				if pg.trees[called] != nil {
-					return private(name, called)
-				}
-				return called
-			})
-			if _, err := set.AddParseTree(private(name, def), tree); err != nil {
-				return nil, err
-			}
-		}
-	}
-	return set, nil
-}
-
-func private(page, definition string) string { return page + "#" + definition }
-
-// tryOut runs every page in every language with its samples: it finds what cannot be escaped safely, templates that are
-// called but not there, and wrong fields.
-func (b *builder) tryOut() error {
-	var errs []error
-	for _, name := range b.Names() {
-		pg := b.pages[name]
-		v := View{Data: pg.data, Host: pg.host, Service: &Service{Name: "…", Address: "…", Cancel: "/"},
-			Err: fault.New(fault.Invalid, "").In("code"), Switch: "/"}
-		for _, lang := range words.Languages {
-			v.Lang = lang
-			err := b.execute(discard{}, name, b.frame(pg, v))
-			var unsafe *template.Error
-			if err != nil && (pg.data != nil || errors.As(err, &unsafe)) {
-				errs = append(errs, err)
-			}
-		}
-	}
-	return errors.Join(errs...)
-}
-
-type discard struct{}
-
-func (discard) Write(b []byte) (int, error) { return len(b), nil }

@@ -30,7 +30,7 @@ func (p *Pages) Render(w http.ResponseWriter, r *http.Request, status int, name 
 		f.Here = here(r)
 	}
 	var body bytes.Buffer
-	if err := p.execute(&body, name, f); err != nil {
+	if err := pg.execute(&body, f); err != nil {
 		return fmt.Errorf("page %s: %w", name, err)
 	}
 	p.headers(w, v)
@@ -42,9 +42,7 @@ func (p *Pages) Render(w http.ResponseWriter, r *http.Request, status int, name 
 	return nil
 }
 
-func (p *Pages) execute(w io.Writer, name string, f *Frame) error {
-	return p.sets[f.Lang].ExecuteTemplate(w, private(name, "page"), f)
-}
+func (pg *page) execute(w io.Writer, f *Frame) error { return pg.sets[f.Lang].Execute(w, f) }
 
 // log notes a reader who went away in the middle of a page; nobody needs to act.
 func (p *Pages) log(ctx context.Context, err error) {

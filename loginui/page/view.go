@@ -49,11 +49,17 @@ func (s *Service) Initial() string {
 	return "•"
 }
 
-// Frame is the data of a template: the view and what the layout adds.
+// Frame is the data of a template: what the view says and what the layout adds. Nothing is embedded, since templates look
+// embedded fields up slowly.
 type Frame struct {
-	View
+	Lang      string
+	Service   *Service
+	Switch    string
+	Data      any
+	Host      any
+	Wide      bool
+	values    url.Values
 	Dir       string
-	Languages []string
 	Problems  []Problem
 	Styles    []string
 	Scripts   []string
@@ -69,7 +75,7 @@ func (f *Frame) Value(name string) string {
 	if secretFields[name] {
 		return ""
 	}
-	return f.Values.Get(name)
+	return f.values.Get(name)
 }
 
 // secretFields never come back into a page.
@@ -87,7 +93,9 @@ func (f *Frame) Problem(field string) string {
 
 // frame completes a view; Service is copied, since it is cleaned here.
 func (p *Pages) frame(pg *page, v View) *Frame {
-	f := &Frame{View: v, Dir: words.Direction(v.Lang), Languages: words.Languages}
+	f := &Frame{
+		Lang: v.Lang, Dir: words.Direction(v.Lang), Switch: v.Switch, Data: v.Data, Host: v.Host, Wide: v.Wide, values: v.Values,
+	}
 	if v.Service != nil {
 		s := *v.Service
 		s.Name, s.Address = Clean(s.Name, 80), Clean(s.Address, 80)
