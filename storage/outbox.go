@@ -58,40 +58,67 @@ func (db *DB) Enqueue(ctx context.Context, m notify.Message) error {
 		m.ID, m.Channel, dedupe, string(m.Account), body, m.Ticket, micros(m.Deadline), created, int64(m.Attempts), created)
 }
 
-// Claim takes up to n due messages for this worker; see notify.Outbox.
+// Claim takes up to n due messages for this worker; see notify.Outbox. The dead ones in front of them are closed all at
+// once, so that a backlog holds up nobody.
 func (db *DB) Claim(ctx context.Context, n int, now time.Time) (out []notify.Message, err error) {
-	if n <= 0 {
-		return nil, nil
-	}
 	us := micros(now)
-	type due struct{ id, state string }
-	var found []due
-	if err := db.rows(ctx, "list due messages", "SELECT id, state FROM outbox WHERE closed_at = 0 AND due_at <= ? ORDER BY due_at, id LIMIT ?", []any{us, int64(n)}, func(s scan) error {
+	for n > len(out) {
+		asked := n - len(out)
+		found, err := db.due(ctx, asked, us)
+		if err != nil {
+			return out, err
+		}
+		dead := false
+		for _, d := range found {
+			m, taken, err := db.take(ctx, d, now)
+			if err != nil {
+				return out, err
+			}
+			if taken {
+				out = append(out, m)
+			}
+			dead = dead || !taken && d.state != sendingState
+		}
+		if dead {
+			if err := db.drop(ctx, us); err != nil {
+				return out, err
+			}
+		}
+		if len(found) < asked { // whatever was found is not due any more, so the next look finds others
+			break
+		}
+	}
+	return out, nil
+}
+
+// due is a message whose time has come.
+type due struct{ id, state string }
+
+func (db *DB) due(ctx context.Context, n int, now int64) (found []due, err error) {
+	err = db.rows(ctx, "list due messages", "SELECT id, state FROM outbox WHERE closed_at = 0 AND due_at <= ? ORDER BY due_at, id LIMIT ?", []any{now, int64(n)}, func(s scan) error {
 		var d due
 		err := s(&d.id, &d.state)
 		found = append(found, d)
 		return err
-	}); err != nil {
-		return nil, err
+	})
+	return found, err
+}
+
+// take claims d, or closes it when its worker was lost; taken is false for that, for a dead one, and where another worker
+// was faster.
+func (db *DB) take(ctx context.Context, d due, now time.Time) (m notify.Message, taken bool, err error) {
+	if d.state == sendingState {
+		err = db.close(ctx, d.id, sendingState, unknownState, "", "worker lost", micros(now))
+		if errors.Is(err, fault.ErrConflict) {
+			err = nil
+		}
+		return m, false, err
 	}
-	for _, d := range found {
-		if d.state == sendingState {
-			if err := db.close(ctx, d.id, sendingState, unknownState, "", "worker lost", us); err != nil && !errors.Is(err, fault.ErrConflict) {
-				return out, err
-			}
-			continue
-		}
-		m, err := db.claim(ctx, d.id, us, micros(now.Add(notify.Hold)))
-		if errors.Is(err, fault.ErrNotFound) { // dead, or another worker was faster
-			err = db.drop(ctx, d.id, us)
-		} else if err == nil {
-			out = append(out, m)
-		}
-		if err != nil {
-			return out, err
-		}
+	m, err = db.claim(ctx, d.id, micros(now), micros(now.Add(notify.Hold)))
+	if errors.Is(err, fault.ErrNotFound) {
+		return m, false, nil
 	}
-	return out, nil
+	return m, err == nil, err
 }
 
 // claim marks one message as sending while it is due, in time, and its ticket open.
@@ -119,11 +146,11 @@ func (db *DB) claim(ctx context.Context, id string, now, hold int64) (m notify.M
 	return m, nil
 }
 
-// drop closes a queued message that may not go out any more; one that may is left to whoever claims it.
-func (db *DB) drop(ctx context.Context, id string, now int64) error {
-	_, err := db.exec(ctx, "drop message", "UPDATE outbox SET state = 'dropped', body = ?, closed_at = ? WHERE id = ? AND state = 'queued' AND (deadline <= ? "+
+// drop closes all due messages that may not go out any more.
+func (db *DB) drop(ctx context.Context, now int64) error {
+	_, err := db.exec(ctx, "drop dead messages", "UPDATE outbox SET state = 'dropped', body = ?, closed_at = ? WHERE closed_at = 0 AND due_at <= ? AND state = 'queued' AND (deadline <= ? "+
 		"OR (ticket <> '' AND NOT EXISTS (SELECT 1 FROM tickets t WHERE t.id = outbox.ticket AND t.used_at = 0 AND t.expires_at > ?)))",
-		[]byte{}, now, id, now, now)
+		[]byte{}, now, now, now, now)
 	return err
 }
 

@@ -101,6 +101,23 @@ func outbox(t *testing.T, b *backend) {
 	if err := db.Enqueue(bg, notify.Message{Channel: "sms", To: "", Text: "x"}); err == nil {
 		t.Error("a message to nobody was taken")
 	}
+
+	// O4: a backlog of dead messages holds up nobody, however few are claimed at a time.
+	ok(t, db.Atomically(bg, func(ctx context.Context) error {
+		for range 300 {
+			if err := db.Enqueue(ctx, message(Start)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	now = late.Deadline
+	fresh := message(now)
+	ok(t, db.Enqueue(bg, fresh))
+	claim("behind a backlog", now, fresh.ID)
+	if age, err := db.Age(bg, now); err != nil || age != 0 {
+		t.Errorf("age after a backlog %v %v", age, err)
+	}
 }
 
 func claimOnce(t *testing.T, b *backend) {
