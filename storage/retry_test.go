@@ -127,8 +127,8 @@ func TestDeadlock(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if runs.Load() != 3 {
-		t.Errorf("%d runs, want 3", runs.Load())
+	if runs.Load() < 3 {
+		t.Errorf("%d runs: nobody ran again", runs.Load())
 	}
 }
 

@@ -59,6 +59,18 @@ func ladder(t *testing.T, b *backend) {
 			}
 		}
 	}
+	// A try that was never compared is given back, with the lock that followed it.
+	key, l := uuid.NewString(), throttle.Ladder{Free: 2, First: time.Hour, Most: time.Hour}
+	for _, allowed := range []bool{true, true, false} {
+		if v, err := db.Take(bg, key, l, Start); err != nil || v.Allowed != allowed {
+			t.Errorf("before giving back: %+v %v", v, err)
+		}
+	}
+	ok(t, db.GiveBack(bg, key))
+	if v, err := db.Take(bg, key, l, Start); err != nil || !v.Allowed || v.Failures != 2 || !v.Until.Equal(Start.Add(time.Hour)) {
+		t.Errorf("after giving back: %+v %v", v, err)
+	}
+	ok(t, db.GiveBack(bg, uuid.NewString()))
 	ok(t, db.Clear(bg))
 	if _, err := db.Take(bg, "k", throttle.Ladder{Free: 1, First: time.Hour, Most: time.Minute}, Start); err == nil {
 		t.Error("a ladder whose longest lock is the shorter was taken")
