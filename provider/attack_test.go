@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
@@ -129,6 +130,13 @@ func TestP3_PKCEDowngrade(t *testing.T) {
 		}
 	}
 	to := "https://rp1.example/cb"
+	for _, v := range []string{strings.Repeat("v", 42), strings.Repeat("v", 129), strings.Repeat("v", 43) + "+"} { // right but for their form
+		sum := sha256.Sum256([]byte(v))
+		code := k.browser().code(ask("rp-basic", to, "code_challenge", base64url.EncodeToString(sum[:])))
+		if got := k.redeem("rp-basic", to, code, "code_verifier", v); got.text("error") != "invalid_grant" {
+			t.Errorf("verifier of %d characters: %d %s", len(v), got.Code, got.Body)
+		}
+	}
 	code := k.browser().code(ask("rp-exempt", to, "code_challenge", "", "code_challenge_method", ""))
 	if got := k.redeem("rp-exempt", to, code); got.text("error") != "invalid_grant" {
 		t.Errorf("a verifier without a challenge: %d %s", got.Code, got.Body)
@@ -335,18 +343,22 @@ func TestP6_ClientAssertions(t *testing.T) {
 		"no audience":                claims("aud", nil),
 		"empty audience":             claims("aud", []string{}),
 		"exp + 48 h":                 claims("exp", at(48*time.Hour)),
-		"life of 6 minutes":          claims("exp", at(6*time.Minute)),
-		"expired":                    claims("exp", at(-2*time.Minute)),
-		"no exp":                     claims("exp", nil),
-		"exp as text":                claims("exp", "1900000000"),
-		"iat ahead":                  claims("iat", at(2*time.Minute)),
-		"old iat":                    claims("iat", at(-10*time.Minute)),
-		"nbf ahead":                  claims("nbf", at(2*time.Minute)),
-		"no jti":                     claims("jti", nil),
-		"long jti":                   claims("jti", strings.Repeat("j", 257)),
-		"other iss":                  claims("iss", "rp-basic"),
-		"other sub":                  claims("sub", "rp-basic"),
-		"too long":                   claims("pad", strings.Repeat("x", mostToken)),
+		"exp + 48 h, no iat": k.assertion("rp-jwt", func(c, _ map[string]any) {
+			delete(c, "iat")
+			c["exp"] = at(48 * time.Hour)
+		}),
+		"life of 6 minutes": claims("exp", at(6*time.Minute)),
+		"expired":           claims("exp", at(-2*time.Minute)),
+		"no exp":            claims("exp", nil),
+		"exp as text":       claims("exp", "1900000000"),
+		"iat ahead":         claims("iat", at(2*time.Minute)),
+		"old iat":           claims("iat", at(-10*time.Minute)),
+		"nbf ahead":         claims("nbf", at(2*time.Minute)),
+		"no jti":            claims("jti", nil),
+		"long jti":          claims("jti", strings.Repeat("j", 257)),
+		"other iss":         claims("iss", "rp-basic"),
+		"other sub":         claims("sub", "rp-basic"),
+		"too long":          claims("pad", strings.Repeat("x", mostToken)),
 	} {
 		if got := send(a); got.Code != 401 || got.text("error") != "invalid_client" {
 			t.Errorf("%s: %d %s", name, got.Code, got.Body)
@@ -463,6 +475,11 @@ func TestP10_RefreshKeepsAndNarrows(t *testing.T) {
 	if info := k.userinfo(second.text("access_token")); info.fields["name"] != nil || info.fields["sub"] == nil {
 		t.Errorf("a narrowed token tells %v", info.fields)
 	}
+	machine := k.refresh("rp-basic", second.text("refresh_token"), "scope", "profile")
+	if info := k.userinfo(machine.text("access_token")); machine.fields["id_token"] != nil || info.Code != 403 || info.text("error") != "insufficient_scope" {
+		t.Errorf("narrowed to less than openid: %s, userinfo %d", machine.Body, info.Code)
+	}
+	second = machine
 	if third := k.refresh("rp-basic", second.text("refresh_token")); third.text("scope") != "openid profile offline_access" {
 		t.Errorf("narrowing stuck to the family: %s", third.Body)
 	}

@@ -114,7 +114,7 @@ func basic(header string) (user, password string, ok bool) {
 func (s *Server) secretRight(c clients.Client, given string, now time.Time) bool {
 	right := false
 	for _, stored := range c.Secrets {
-		if given != "" && (stored.ExpiresAt.IsZero() || now.Before(stored.ExpiresAt)) {
+		if stored.ExpiresAt.IsZero() || now.Before(stored.ExpiresAt) {
 			right = s.cfg.Ring.CheckMAC(secret.Tokens, stored.MAC, "client_secret", c.ID, given) || right
 		}
 	}

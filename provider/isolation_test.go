@@ -18,6 +18,7 @@ import (
 
 func TestT1_CORS(t *testing.T) {
 	k := newKit(t)
+	k.change("rp-basic", func(c *clients.Client) { c.BrowserOrigins = []string{"null"} }) // whatever a registration says
 	for _, tc := range []struct {
 		path, origin string
 		allowed      bool
@@ -114,6 +115,57 @@ func TestT2_ForeignTokens(t *testing.T) {
 		}
 		if k.userinfo(out.text("access_token")).Code != 200 || k.refresh(issued, out.text("refresh_token")).Code != 200 {
 			t.Errorf("rp-post revoked tokens of %s", issued)
+		}
+	}
+}
+
+// A client's own JWT has no row that would know its owner.
+func TestT2_ForeignMachineToken(t *testing.T) {
+	k := newKit(t)
+	token := url.Values{"token": {k.call("/oauth/token", "rp-machine", url.Values{"grant_type": {"client_credentials"}}).text("access_token")}}
+	k.call("/oauth/revoke", "rp-basic", token)
+	if got := k.call("/oauth/introspect", "rp-machine", token); got.fields["active"] != true {
+		t.Errorf("another client revoked it: %s", got.Body)
+	}
+	if got := k.call("/oauth/introspect", "rp-basic", token); got.fields["active"] != false {
+		t.Errorf("another client sees it: %s", got.Body)
+	}
+}
+
+// Each kind of our JWTs is good for one use, though one key signs them all.
+func TestOneJWTIsNotAnother(t *testing.T) {
+	k := newKit(t)
+	out := k.signedIn("rp-jwtat")
+	id, at := out.text("id_token"), out.text("access_token")
+	info := k.userinfo(at).Body.String() // signed
+	if _, err := k.s.hint(id); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := k.s.accessJWT(at); err != nil {
+		t.Fatal(err)
+	}
+	for name, token := range map[string]string{"access token": at, "userinfo": info, "null": forge(`{"alg":"ES256","kid":"key-ES256","typ":"JWT"}`, "null", make([]byte, 64))} {
+		if _, err := k.s.hint(token); err == nil {
+			t.Errorf("%s passes for an ID token", name)
+		}
+	}
+	for name, token := range map[string]string{"ID token": id, "userinfo": info} {
+		if _, err := k.s.accessJWT(token); err == nil || k.userinfo(token).Code != 401 {
+			t.Errorf("%s passes for an access token", name)
+		}
+	}
+	for _, typ := range []string{"", "JWT", "AT+JWT", "application/at+jwt"} {
+		token, err := k.s.cfg.Keys.Sign(t.Context(), "ES256", typ, accessClaims{Issuer: issuer, ID: "j", Client: "rp-jwtat", Expires: 1 << 40})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := k.s.accessJWT(token); err == nil {
+			t.Errorf("typ %q passes for an access token", typ)
+		}
+	}
+	for _, payload := range []string{"null", "[]", `"x"`, "7", ""} {
+		if object([]byte(payload), &accessClaims{}) == nil {
+			t.Errorf("payload %s passes for an object", payload)
 		}
 	}
 }
