@@ -254,10 +254,11 @@ func (b *Browser) Press(words string) *Browser {
 	for _, w := range b.spoken(words) {
 		found, err := step(b, call[bool](`function(words) {
 			document.querySelector("[data-e2e-press]")?.removeAttribute("data-e2e-press");
-			const say = e => e.textContent.replace(/\s+/g, " ").trim();
-			for (const e of document.querySelectorAll("a[href], button, summary"))
-				if (say(e) === words && e.checkVisibility()) { e.setAttribute("data-e2e-press", ""); return true }
-			return false }`, w))
+			const say = e => e.innerText.replace(/\s+/g, " ").trim();
+			const all = [...document.querySelectorAll("a[href], button, summary")].filter(e => e.checkVisibility());
+			const e = all.find(e => say(e) === words) || all.find(e => say(e).startsWith(words));
+			e?.setAttribute("data-e2e-press", "");
+			return !!e }`, w))
 		b.do("look for "+w, err)
 		if found {
 			b.turn("press "+w, chromedp.Click(chromedp.CSS("[data-e2e-press]")))
@@ -265,6 +266,15 @@ func (b *Browser) Press(words string) *Browser {
 		}
 	}
 	b.t.Fatalf("nothing to press that says %q\n%s", b.spoken(words), b.where())
+	return b
+}
+
+// Tick ticks a box.
+func (b *Browser) Tick(field string) *Browser {
+	b.t.Helper()
+	_, err := step(b, chromedp.Click(chromedp.CSS(fmt.Sprintf("main input[type=checkbox][name=%q]", field))))
+	b.do("tick "+field, err)
+	b.field = field
 	return b
 }
 

@@ -6,36 +6,37 @@ import (
 )
 
 func TestWrongCodesToTheLockAndBack(t *testing.T) {
-	t.Parallel()
-	c := Found(t)
-	ayse := who(t, "Ayşe")
-	b := Visit(t, How{})
+	inBothLanguages(t, func(t *testing.T, how How) {
+		c := Found(t)
+		ayse := who(t, "Ayşe")
+		b := Visit(t, how)
 
-	b.Open(c.Portal + "/login").SignsIn(ayse)
-	code := c.Code(ayse)
-	wrong := func(times int) {
-		for range times {
-			b.Type("code", other(code)).Submit()
+		b.Open(c.Portal + "/login").SignsIn(ayse)
+		code := c.Code(ayse)
+		wrong := func(times int) {
+			for range times {
+				b.Type("code", other(code)).Submit()
+			}
 		}
-	}
-	wrong(1)
-	b.See("The code is wrong. You have 4 tries left.")
-	wrong(3)
-	b.See("The code is wrong. You have 1 try left.")
-	wrong(1)
-	b.See("A wrong code was entered 5 times and the code no longer works. Ask for a new code.")
+		wrong(1)
+		b.See("The code is wrong. You have 4 tries left.")
+		wrong(3)
+		b.See("The code is wrong. You have 1 try left.")
+		wrong(1)
+		b.See("A wrong code was entered 5 times and the code no longer works. Ask for a new code.")
 
-	c.Pass(31 * time.Second)
-	b.Reload().Press("Send the code again")
-	code = c.Code(ayse)
-	wrong(5)
+		c.Pass(31 * time.Second)
+		b.Reload().Press("Send the code again")
+		code = c.Code(ayse)
+		wrong(5)
 
-	c.Pass(2 * time.Minute)
-	b.Reload().Press("Send the code again").Confirms(c, ayse)
-	b.At(c.Issuer).See("Too many wrong tries. Try again in 8 minutes or use another way.") // the right code too
+		c.Pass(2 * time.Minute)
+		b.Reload().Press("Send the code again").Confirms(c, ayse)
+		b.At(c.Issuer).See("Too many wrong tries. Try again in 8 minutes or use another way.") // the right code too
 
-	c.Pass(11 * time.Minute)
-	b.Open(c.Portal+"/login").SignsIn(ayse).Confirms(c, ayse).At(c.Portal).See(b.bothSteps())
+		c.Pass(11 * time.Minute)
+		b.Open(c.Portal+"/login").SignsIn(ayse).Confirms(c, ayse).At(c.Portal).See(b.bothSteps())
+	})
 }
 
 // other is a code that is not this one.
@@ -61,24 +62,25 @@ func TestWrongPasswordsToTheLockAndBack(t *testing.T) {
 }
 
 func TestGatewayDead(t *testing.T) {
-	t.Parallel()
-	c := Found(t)
-	ayse := who(t, "Ayşe")
-	c.GatewayDies()
-	b := Visit(t, How{})
+	inBothLanguages(t, func(t *testing.T, how How) {
+		c := Found(t)
+		ayse := who(t, "Ayşe")
+		c.GatewayDies()
+		b := Visit(t, how)
 
-	b.Open(c.Portal + "/login").SignsIn(ayse)
-	b.Until("SMS cannot be sent right now. Use another way, or try again in a little while.")
-	b.Press("Back to the service").At(c.Portal).See("The sign-in was cancelled")
+		b.Open(c.Portal + "/login").SignsIn(ayse)
+		b.Until("SMS cannot be sent right now. Use another way, or try again in a little while.")
+		b.Press("Back to the service").At(c.Portal).See("The sign-in was cancelled")
 
-	// The next person hears it at once, before any message is tried.
-	maria := who(t, "Maria")
-	next := Visit(t, How{})
-	next.Open(c.Portal + "/login").SignsIn(maria).See("SMS cannot be sent right now. Use another way, or try again in a little while.")
+		// The next person hears it at once, before any message is tried.
+		maria := who(t, "Maria")
+		next := Visit(t, how)
+		next.Open(c.Portal + "/login").SignsIn(maria).See("SMS cannot be sent right now. Use another way, or try again in a little while.")
 
-	c.GatewayReturns()
-	c.Pass(61 * time.Second)
-	next.Until("Enter the code we sent to your phone ending 06").Confirms(c, maria).At(c.Portal).See(next.bothSteps())
+		c.GatewayReturns()
+		c.Pass(61 * time.Second)
+		next.Until("Enter the code we sent to your phone ending 06").Confirms(c, maria).At(c.Portal).See(next.bothSteps())
+	})
 }
 
 func TestTwoTabs(t *testing.T) {
@@ -110,19 +112,20 @@ func TestBackButtonAndReload(t *testing.T) {
 }
 
 func TestLogout(t *testing.T) {
-	t.Parallel()
-	c := Found(t)
-	ayse := who(t, "Ayşe")
-	b := Visit(t, How{})
+	inBothLanguages(t, func(t *testing.T, how How) {
+		c := Found(t)
+		ayse := who(t, "Ayşe")
+		b := Visit(t, how)
 
-	b.Open(c.Portal+"/login").SignsIn(ayse).Confirms(c, ayse).At(c.Portal)
-	b.Press("Sign out").At(c.Portal).See("You are signed out")
-	b.Open(c.Portal + "/login").At(c.Issuer + "/signin/").See("Sign in")
+		b.Open(c.Portal+"/login").SignsIn(ayse).Confirms(c, ayse).At(c.Portal)
+		b.Press("Sign out").At(c.Portal).See("You are signed out")
+		b.Open(c.Portal + "/login").At(c.Issuer + "/signin/").See("Sign in")
 
-	// Without a proof of who asks, Kapi asks the person.
-	b.SignsIn(ayse).Confirms(c, ayse).At(c.Portal)
-	b.Open(c.Issuer + "/end_session").See("Do you want to sign out?").Press("Stay signed in").See("You are still signed in")
-	b.Open(c.Portal + "/login").At(c.Portal)
-	b.Open(c.Issuer + "/end_session").Press("Sign out").See("You are signed out")
-	b.Open(c.Portal + "/login").At(c.Issuer + "/signin/")
+		// Without a proof of who asks, Kapi asks the person.
+		b.SignsIn(ayse).Confirms(c, ayse).At(c.Portal)
+		b.Open(c.Issuer + "/end_session").See("Do you want to sign out?").Press("Stay signed in").See("You are still signed in")
+		b.Open(c.Portal + "/login").At(c.Portal)
+		b.Open(c.Issuer + "/end_session").Press("Sign out").See("You are signed out")
+		b.Open(c.Portal + "/login").At(c.Issuer + "/signin/")
+	})
 }
