@@ -71,8 +71,8 @@ func (db *DB) migrator() (p *goose.Provider, done func(), err error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		setDefault(c.RuntimeParams, "lock_timeout", "1000") // a lock that waits makes everybody wait behind it
-		pool = stdlib.OpenDB(*c)
+		setDefault(c.ConnConfig.RuntimeParams, "lock_timeout", "1000") // a lock that waits makes everybody wait behind it
+		pool = stdlib.OpenDB(*c.ConnConfig)
 		done = func() { pool.Close() }
 		locker, err := lock.NewPostgresTableLocker(lock.WithTableLockTimeout(100*time.Millisecond, 3000),
 			lock.WithTableUnlockTimeout(100*time.Millisecond, 100))

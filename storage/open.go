@@ -36,7 +36,7 @@ const patience = 4 * time.Second
 // DB is the open database.
 type DB struct {
 	dialect dialect
-	url     string // postgres only: for the listener and the migrator
+	url     string // Postgres only: for the listener and the migrator
 	path    string // SQLite only
 	log     *slog.Logger
 	clock   func() time.Time
@@ -59,8 +59,6 @@ const (
 	sqlite dialect = iota + 1
 	postgres
 )
-
-var _ = [...]dialect{sqlite, postgres}
 
 // Open connects without changing anything. The schema may still be old or absent: see Pending and Migrate.
 func Open(ctx context.Context, c Config) (*DB, error) {

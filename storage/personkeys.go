@@ -132,6 +132,9 @@ func (db *DB) ForgetPerson(ctx context.Context, id account.ID) error {
 	if id == "" {
 		return errEmpty("account id")
 	}
+	if t := db.tx(ctx); t != nil {
+		delete(t.made, id)
+	}
 	_, err := db.exec(ctx, "forget person", "DELETE FROM person_keys WHERE account_id = ?", string(id))
 	db.afterCommit(ctx, func() { db.persons.drop(id) })
 	return err

@@ -15,16 +15,17 @@ import (
 )
 
 // pgConfig reads the URL and hides it from errors, which would print the password.
-func pgConfig(url string) (*pgx.ConnConfig, error) {
-	c, err := pgx.ParseConfig(url)
+func pgConfig(url string) (*pgxpool.Config, error) {
+	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		return nil, errors.New("storage: the postgres URL cannot be read")
 	}
+	c := config.ConnConfig
 	if c.ConnectTimeout == 0 {
 		c.ConnectTimeout = 3 * time.Second
 	}
 	setDefault(c.RuntimeParams, "application_name", "kapi")
-	return c, nil
+	return config, nil
 }
 
 func setDefault(m map[string]string, key, value string) {
@@ -36,10 +37,11 @@ func setDefault(m map[string]string, key, value string) {
 // openPostgres opens the pool. The settings are start parameters, so that they need no round trip; what the URL says
 // stands. Plans are generic: all statements find their rows by key, and planning would cost more than running.
 func (db *DB) openPostgres(ctx context.Context, conns int) error {
-	c, err := pgConfig(db.url)
+	config, err := pgConfig(db.url)
 	if err != nil {
 		return err
 	}
+	c := config.ConnConfig
 	if conns <= 0 {
 		conns = 20
 	}
@@ -47,11 +49,7 @@ func (db *DB) openPostgres(ctx context.Context, conns int) error {
 	setDefault(c.RuntimeParams, "idle_in_transaction_session_timeout", "10000")
 	setDefault(c.RuntimeParams, "plan_cache_mode", "force_generic_plan")
 	setDefault(c.RuntimeParams, "jit", "off")
-	config, err := pgxpool.ParseConfig("")
-	if err != nil {
-		return err
-	}
-	config.ConnConfig, config.MaxConns = c, int32(conns)
+	config.MaxConns = int32(conns)
 	config.MaxConnLifetime, config.MaxConnLifetimeJitter = time.Hour, 5*time.Minute // finds a new primary, spreads after a restart
 	config.MaxConnIdleTime = 5 * time.Minute
 	if db.pg, err = pgxpool.NewWithConfig(ctx, config); err != nil {

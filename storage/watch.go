@@ -136,7 +136,7 @@ func (db *DB) hear(ctx context.Context, w *watcher) error {
 	if err != nil {
 		return err
 	}
-	c, err := pgx.ConnectConfig(ctx, config)
+	c, err := pgx.ConnectConfig(ctx, config.ConnConfig)
 	if err != nil {
 		return err
 	}
