@@ -279,3 +279,23 @@ func TestComposeKeepsSecretsInFiles(t *testing.T) {
 		}
 	}
 }
+
+func TestThirdPartyNamesEveryModule(t *testing.T) {
+	text := read(t, "../THIRD_PARTY.md")
+	direct, _, _ := strings.Cut(read(t, "../go.mod"), "// indirect")
+	modules := regexp.MustCompile(`(?m)^\t(\S+) v`).FindAllStringSubmatch(direct, -1)
+	if len(modules) < 10 {
+		t.Fatalf("only %d modules found", len(modules))
+	}
+	for _, m := range modules[:len(modules)-1] { // the last one is the first indirect one
+		name := m[1]
+		if last := name[strings.LastIndexByte(name, '/')+1:]; strings.HasPrefix(name, "golang.org/x/") {
+			name = last
+		} else if last == "gormlite" {
+			name = "…/gormlite"
+		}
+		if !strings.Contains(text, name) {
+			t.Errorf("THIRD_PARTY.md does not name %s", m[1])
+		}
+	}
+}
