@@ -101,7 +101,8 @@ type Try struct {
 	Account account.ID // "" where a first factor meets an unknown person
 	Service string     // the name of the service being entered, in Lang
 	Origin  string     // host of the issuer, as shown
-	Place   string     // network, or place where a geo file is configured
+	Network string     // for limits: an IPv4 address or an IPv6 /64
+	Place   string     // for showing: where that is, in Lang; the network where nobody knows
 	Lang    string     // "tr" or "en"
 }
 

@@ -68,7 +68,7 @@ func Run(t *testing.T, make func(t *testing.T, kit *Kit) Subject) {
 // A Try as the host would hand it over.
 func (s Subject) try(binding string) factors.Try {
 	return factors.Try{Binding: binding, Purpose: factors.SignIn, Account: s.Account, Service: "SSI Notification Portal",
-		Origin: "kapi.example", Place: "192.0.2.1", Lang: "en"}
+		Origin: "kapi.example", Network: "192.0.2.1", Place: "Ankara, Türkiye", Lang: "en"}
 }
 
 func (s Subject) work() int {

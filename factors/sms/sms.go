@@ -201,7 +201,7 @@ func (f *Factor) Again(ctx context.Context, try factors.Try) error {
 // open sends a code: the first of a challenge when old is zero or spent, else the next one of the challenge that old is
 // of. fault.Throttled beyond the limits; fault.ErrConflict if old was replaced or used meanwhile.
 func (f *Factor) open(ctx context.Context, try factors.Try, old challenge) (challenge, error) {
-	if err := f.kit.Phone.Allow(ctx, try.Account, try.Place); err != nil {
+	if err := f.kit.Phone.Allow(ctx, try.Account, try.Network); err != nil {
 		return challenge{}, limited(err)
 	}
 	now := f.now()
@@ -229,7 +229,7 @@ func (f *Factor) open(ctx context.Context, try factors.Try, old challenge) (chal
 	memo := c.memo
 	c.Ticket, err = f.kit.Tickets.Open(ctx, c.Ticket, &factors.Message{
 		Account: try.Account, Channel: channel, Text: f.text(try, code, c.ExpiresAt.Sub(now)), Deadline: c.ExpiresAt,
-		Binding: try.Binding, Network: try.Place,
+		Binding: try.Binding, Network: try.Network,
 	})
 	c.memo = memo
 	return c, err

@@ -110,8 +110,16 @@ func (f *Flow) offered(ctx context.Context, t Transaction, v Visit, factor strin
 func (f *Flow) try(s *state, v Visit, id account.ID) factors.Try {
 	return factors.Try{
 		Binding: s.t.ID, Purpose: factors.SignIn, Account: id, Service: s.client.DisplayName(v.Lang), Origin: f.Origin,
-		Place: v.Network, Lang: v.Lang,
+		Network: v.Network, Place: f.where(v), Lang: v.Lang,
 	}
+}
+
+// where is the visitor's network in words.
+func (f *Flow) where(v Visit) string {
+	if f.Place == nil || v.Network == "" {
+		return v.Network
+	}
+	return f.Place(v.Network, v.Lang)
 }
 
 // who is whom an answer is about, and under which names its tries are counted.

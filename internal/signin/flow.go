@@ -25,7 +25,7 @@ type Consents interface {
 	SaveConsent(ctx context.Context, id account.ID, client string, scopes []string, now time.Time) error
 }
 
-// Flow drives transactions. Every field is required but Pause, Jitter, Observe and Log.
+// Flow drives transactions. Every field is required but Place, Pause, Jitter, Observe and Log.
 type Flow struct {
 	Store    Store
 	Sessions session.Store
@@ -40,6 +40,8 @@ type Flow struct {
 	Now      func() time.Time
 	Log      *slog.Logger
 
+	// Place turns a network into a place as people of lang name it; nil = factors show the network.
+	Place func(network, lang string) string
 	// Pause waits; the host asks it for what is missing to the minimum answer time. nil = really wait.
 	Pause func(ctx context.Context, d time.Duration)
 	// Jitter is added to the minimum answer time. nil = 0 to 85 ms at random.
