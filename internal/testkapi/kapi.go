@@ -8,6 +8,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -28,11 +29,12 @@ import (
 // Options of Start; the zero value is one server on SQLite.
 type Options struct {
 	Postgres bool
-	Replicas int              // 0 = 1; more need Postgres
-	Factors  []factors.Factor // further ones
-	Gateway  notify.Gateway   // instead of the phone
-	RealTime bool             // the machine's clock and the real minimum answer time, for benchmarks
-	Password password.Options // Hooks.Hashed is taken
+	Replicas int               // 0 = 1; more need Postgres
+	Factors  []factors.Factor  // further ones
+	Settings map[string]string // further ones, by name without KAPI_
+	Gateway  notify.Gateway    // instead of the phone
+	RealTime bool              // the machine's clock and the real minimum answer time, for benchmarks
+	Password password.Options  // Hooks.Hashed is taken
 }
 
 // Kapi is what Start started.
@@ -105,10 +107,12 @@ func Start(t testing.TB, o Options) *Kapi {
 	if o.Postgres {
 		database = testpg.URL(t)
 	}
-	s, err := program.Resolve(map[string]string{
+	values := map[string]string{
 		"ISSUER": k.URL, "LISTEN": front.Listener.Addr().String(), "SECRET_FILE": filepath.Join(dir, "secret"),
 		"AUTO_MIGRATE": "true", "SMS": "inbox:http://127.0.0.1:9",
-	}, []string{"KAPI_DATABASE=" + database})
+	}
+	maps.Copy(values, o.Settings)
+	s, err := program.Resolve(values, []string{"KAPI_DATABASE=" + database})
 	if err != nil {
 		t.Fatal(err)
 	}

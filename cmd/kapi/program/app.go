@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -18,6 +19,7 @@ import (
 	"github.com/kapi-id/kapi/internal/audit"
 	"github.com/kapi-id/kapi/internal/contact/reach"
 	"github.com/kapi-id/kapi/internal/notify"
+	"github.com/kapi-id/kapi/internal/place"
 	"github.com/kapi-id/kapi/internal/secret"
 	"github.com/kapi-id/kapi/internal/signin"
 	"github.com/kapi-id/kapi/internal/web"
@@ -52,7 +54,8 @@ type App struct {
 	worker   *notify.Worker
 	metrics  *metrics
 	cookies  web.Cookies
-	holder   string // of leases
+	place    func(network, lang string) string // nil without KAPI_GEO_FILE
+	holder   string                            // of leases
 
 	draining atomic.Bool
 	loops    sync.WaitGroup
@@ -77,6 +80,13 @@ func (a *App) build(ctx context.Context) error {
 	if a.keys, err = a.opened.keys(ctx, ""); err != nil {
 		return err
 	}
+	if a.GeoFile != "" {
+		places, err := place.Open(a.GeoFile, a.now, a.log)
+		if err != nil {
+			return fmt.Errorf("KAPI_GEO_FILE: %w", err)
+		}
+		a.place = places.Of
+	}
 	if a.clients, err = a.db.CachedClients(ctx); err != nil {
 		return err
 	}
@@ -95,7 +105,7 @@ func (a *App) build(ctx context.Context) error {
 	}
 	a.Flow = &signin.Flow{
 		Store: a.db, Sessions: a.db, Accounts: a.db, Consents: a.db, Clients: a.clients, Factors: registry, Throttle: a.db,
-		Audit: a.db, Keys: keyed{a.ring}, Origin: a.host(), Now: a.now, Log: a.log, Pause: a.Pause, Observe: a.metrics.observe,
+		Audit: a.db, Keys: keyed{a.ring}, Origin: a.host(), Now: a.now, Log: a.log, Place: a.place, Pause: a.Pause, Observe: a.metrics.observe,
 	}
 	return a.mount(registry)
 }

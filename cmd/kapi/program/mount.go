@@ -34,7 +34,7 @@ func (a *App) mount(registry *factors.Registry) error {
 	citizens, err := citizen.New(citizen.Config{
 		Pages: pages, Signin: a.Flow, Sessions: a.db, People: a.db, Contacts: a.db, Record: a.db, Atomically: a.db.Atomically,
 		TwoFactor: &enrolment.TwoFactor{Store: a.db, Audit: a.db, PasswordAlone: a.passwordAlone, Now: a.now},
-		Passwords: passwordsOf{a.password}, Throttle: a.db, Keys: keyed{a.ring}, Cookies: a.cookies, PhoneFactor: "sms", Now: a.now,
+		Passwords: passwordsOf{a.password}, Throttle: a.db, Keys: keyed{a.ring}, Cookies: a.cookies, PhoneFactor: "sms", Place: a.place, Now: a.now,
 	})
 	if err != nil {
 		return err

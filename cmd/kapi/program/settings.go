@@ -59,7 +59,7 @@ var settings = []setting{
 	{name: "TLS_KEY", help: "its key, PEM", take: text(func(s *Settings) *string { return &s.TLSKey })},
 	{name: "TRUSTED_PROXIES", help: "addresses or prefixes whose X-Forwarded-For is believed, comma-separated", take: takeProxies},
 	{name: "METRICS_LISTEN", help: "host:port of /metrics; off unless set", take: takeAddress("METRICS_LISTEN", func(s *Settings) *string { return &s.MetricsListen })},
-	{name: "GEO_FILE", help: "MMDB file that turns networks into places; without it pages show the network", take: text(func(s *Settings) *string { return &s.GeoFile })},
+	{name: "GEO_FILE", help: "MMDB file that turns networks into places, followed when it changes; without it pages show the network", take: text(func(s *Settings) *string { return &s.GeoFile })},
 	{name: "LOG_LEVEL", def: "info", help: "debug, info, warn or error", take: takeLevel},
 	{name: "AUTO_MIGRATE", def: "false", help: "let serve bring a Postgres schema up (SQLite always is)", take: takeBool(func(s *Settings) *bool { return &s.AutoMigrate })},
 	{name: "TEST_CLOCK", help: "a file with a shift such as -2h, only in builds with -tags testclock", take: takeTestClock},
