@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // Defaults of Options.
@@ -168,13 +169,20 @@ func (o *Options) finish(r *http.Request, p *passage, w *recorder, start time.Ti
 	if !o.Log.Enabled(r.Context(), level) {
 		return
 	}
-	path := r.URL.Path
-	if len(path) > 200 {
-		path = path[:200]
-	}
 	o.Log.LogAttrs(r.Context(), level, "request", slog.String("request", p.id), slog.String("method", r.Method),
-		slog.String("path", path), slog.Int("status", status), slog.Int64("bytes", w.bytes),
+		slog.String("path", plain(r.URL.Path)), slog.Int("status", status), slog.Int64("bytes", w.bytes),
 		slog.Int64("us", took.Microseconds()), slog.String("network", Network(r.Context())))
+}
+
+// plain is a path as it may be printed: JSON escapes line ends, but leaves what else a terminal obeys (DEL, CSI, the marks
+// that turn text around).
+func plain(path string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, path[:min(len(path), 200)])
 }
 
 // quiet paths are asked for all day long by probes and by every page.

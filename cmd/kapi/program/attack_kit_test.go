@@ -4,10 +4,13 @@ import (
 	"database/sql"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/kapi-id/kapi/internal/testkapi"
 )
@@ -125,4 +128,29 @@ func segment(t testing.TB, jwt string, i int) []byte {
 		t.Fatal(err)
 	}
 	return b
+}
+
+// sealAll waits until all that was recorded is chained and its head is anchored. The server does both by itself, beside
+// the requests; the clock of the test brings the anchor's minute along.
+func sealAll(t testing.TB, k *testkapi.Kapi) {
+	t.Helper()
+	db := owner(t, k)
+	k.Clock.Add(61 * time.Second)
+	eventually(t, "the record is chained and anchored", func() bool {
+		head := one[int64](t, db, "SELECT COALESCE(MAX(seq), 0) FROM audit_log")
+		anchor, _ := os.ReadFile(k.Settings.AuditAnchor)
+		return head > 0 && one[int64](t, db, "SELECT COUNT(*) FROM audit_pending") == 0 && strings.Contains(string(anchor), fmt.Sprintf("v1 %d ", head))
+	})
+}
+
+// eventually waits for what another goroutine or process does beside the test; it gives up after 60 s of real time.
+func eventually(t testing.TB, what string, done func() bool) {
+	t.Helper()
+	for range 6000 {
+		if done() {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatalf("never: %s", what)
 }
