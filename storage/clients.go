@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -98,6 +99,7 @@ type CachedClients struct {
 	all  atomic.Pointer[map[string]clients.Client]
 	ctx  context.Context
 	wake chan struct{}
+	mu   sync.Mutex // of Refresh
 }
 
 // CachedClients reads all registrations and keeps them up to date, while Watch tells it to, until ctx ends.
@@ -140,8 +142,10 @@ func (c *CachedClients) follow() {
 	}
 }
 
-// Refresh reads all registrations now.
+// Refresh reads all registrations now. One at a time: what an earlier one read must not replace what a later one read.
 func (c *CachedClients) Refresh(ctx context.Context) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	list, err := c.db.Clients(ctx)
 	if err != nil {
 		c.db.log.Warn("storage: clients not refreshed", "error", err)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"reflect"
+	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -132,7 +134,29 @@ func clientCache(t *testing.T, b *backend) {
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
+
+	// A look that began earlier never takes back what a later one saw.
+	var others sync.WaitGroup
+	for range 4 {
+		others.Go(func() {
+			for ctx.Err() == nil {
+				_ = cache.Refresh(ctx)
+			}
+		})
+	}
+	for range 50 {
+		next := client()
+		ok(t, here.SaveClient(bg, next))
+		ok(t, cache.Refresh(bg))
+		for range 3 {
+			if _, err = cache.Client(ctx, next.ID); err != nil {
+				t.Fatal("a client was known and is forgotten")
+			}
+			runtime.Gosched()
+		}
+	}
 	stop()
+	others.Wait()
 	eventually(t, "Watch ends with its ctx", ended)
 }
 
