@@ -154,3 +154,16 @@ func eventually(t testing.TB, what string, done func() bool) {
 	}
 	t.Fatalf("never: %s", what)
 }
+
+// failpoint lets every INSERT, UPDATE or DELETE on a table fail inside the database, until the returned function heals it.
+func failpoint(t testing.TB, k *testkapi.Kapi, db *sql.DB, op, table string) (heal func()) {
+	t.Helper()
+	name := "fail_" + strings.ToLower(op) + "_" + table
+	if strings.HasPrefix(k.Settings.Database, "sqlite:") {
+		must(t, db, "CREATE TRIGGER "+name+" BEFORE "+op+" ON "+table+" BEGIN SELECT RAISE(ABORT, 'failpoint'); END")
+		return func() { must(t, db, "DROP TRIGGER "+name) }
+	}
+	must(t, db, "CREATE OR REPLACE FUNCTION failpoint() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''failpoint''; END'")
+	must(t, db, "CREATE TRIGGER "+name+" BEFORE "+op+" ON "+table+" FOR EACH ROW EXECUTE FUNCTION failpoint()")
+	return func() { must(t, db, "DROP TRIGGER "+name+" ON "+table) }
+}
