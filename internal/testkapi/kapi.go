@@ -19,7 +19,6 @@ import (
 	"time"
 
 	"github.com/kapi-id/kapi/cmd/kapi/program"
-	"github.com/kapi-id/kapi/factors"
 	"github.com/kapi-id/kapi/factors/password"
 	"github.com/kapi-id/kapi/internal/notify"
 	"github.com/kapi-id/kapi/internal/testpg"
@@ -30,7 +29,7 @@ import (
 type Options struct {
 	Postgres bool
 	Replicas int               // 0 = 1; more need Postgres
-	Factors  []factors.Factor  // further ones
+	Factors  program.Lines     // of factors, beside the usual ones
 	Settings map[string]string // further ones, by name without KAPI_
 	Gateway  notify.Gateway    // instead of the phone
 	RealTime bool              // the machine's clock and the real minimum answer time, for benchmarks

@@ -35,8 +35,8 @@ type Options struct {
 	Password password.Options
 	Counter  *storage.Counter
 	Conns    int
-	Factors  []factors.Factor // further ones
-	Routes   []notify.Route   // of SMS; nil = from KAPI_SMS
+	Factors  Lines          // of factors, beside the usual ones
+	Routes   []notify.Route // of SMS; nil = from KAPI_SMS
 }
 
 // App is a complete Kapi: everything that serve runs, put together once.
@@ -99,7 +99,7 @@ func (a *App) build(ctx context.Context) error {
 	if err := a.messages(); err != nil {
 		return err
 	}
-	registry, err := factors.NewRegistry(append(list(a.password, func(name string) factors.Kit { return a.kit(name, a.reach) }), a.Options.Factors...)...)
+	registry, err := factors.NewRegistry(a.factors(a.password, a.reach)...)
 	if err != nil {
 		return err
 	}

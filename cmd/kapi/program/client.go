@@ -46,7 +46,7 @@ func (x *opened) registrar() (clients.Registrar, error) {
 	if err != nil {
 		return r, err
 	}
-	for _, f := range list(passwords, func(name string) factors.Kit { return x.kit(name, nil) }) {
+	for _, f := range x.factors(passwords, nil) {
 		if i := f.Info(); i.Stage == factors.First {
 			r.First = append(r.First, i.Name)
 		} else {

@@ -14,3 +14,16 @@ func list(passwords *password.Factor, kit func(name string) factors.Kit) []facto
 		sms.New(kit("sms")),
 	}
 }
+
+// Lines are further lines of the list.
+type Lines func(kit func(name string) factors.Kit) []factors.Factor
+
+// factors is the list with what a test adds to it.
+func (x *opened) factors(passwords *password.Factor, phone factors.Messenger) []factors.Factor {
+	kit := func(name string) factors.Kit { return x.kit(name, phone) }
+	all := list(passwords, kit)
+	if x.more != nil {
+		all = append(all, x.more(kit)...)
+	}
+	return all
+}

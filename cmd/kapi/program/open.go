@@ -23,12 +23,13 @@ type opened struct {
 	ring *secret.Ring
 	now  func() time.Time
 	log  *slog.Logger
+	more Lines // of factors, from Options
 }
 
 // open connects, brings an embedded schema up, and opens the keys. On Postgres an old schema is an error unless
 // KAPI_AUTO_MIGRATE says otherwise.
 func open(ctx context.Context, s Settings, o Options) (*opened, error) {
-	x := &opened{Settings: s, now: o.Now, log: o.Log}
+	x := &opened{Settings: s, now: o.Now, log: o.Log, more: o.Factors}
 	if x.now == nil {
 		x.now = clock(s.TestClock)
 	}
