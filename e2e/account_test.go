@@ -23,8 +23,10 @@ func TestOwnPages(t *testing.T) {
 		b.See("Two-factor authentication is on. From your next sign-in you will be asked for a security code.")
 
 		// Another browser signs in with two steps, and is signed out from here.
+		c.Pass(time.Minute) // codes are not sent faster than a person types
 		other := Visit(t, How{Unlooked: true})
 		other.Open(c.Issuer+"/me").SignsIn(mehmet).Confirms(c, mehmet).At(c.Issuer + "/me").See("2 open sessions")
+		c.Pass(time.Minute)
 		b.Open(c.Issuer + "/me/sessions").See("This browser").Press("Sign out there")
 		b.Confirms(c, mehmet) // a change asks for both steps now
 		b.See("Sign out there?").Submit().See("That session has been signed out.")
@@ -39,6 +41,7 @@ func TestOwnPages(t *testing.T) {
 		b.Type("password", mehmet.Password).Type("new_password", "kayık iskele poyraz 81").Submit()
 		b.See("Your password has been changed. Use the new one from now on.")
 
+		c.Pass(time.Minute)
 		b.Press("Two-factor authentication").Press("Switch off two-factor authentication").Submit()
 		b.Type("code", c.Code(mehmet)).Submit()
 		b.See("Two-factor authentication is off. Your account is now protected by your password alone.")

@@ -122,6 +122,7 @@ func TestLogout(t *testing.T) {
 		b.Open(c.Portal + "/login").At(c.Issuer + "/signin/").See("Sign in")
 
 		// Without a proof of who asks, Kapi asks the person.
+		c.Pass(time.Minute)
 		b.SignsIn(ayse).Confirms(c, ayse).At(c.Portal)
 		b.Open(c.Issuer + "/end_session").See("Do you want to sign out?").Press("Stay signed in").See("You are still signed in")
 		b.Open(c.Portal + "/login").At(c.Portal)

@@ -1,0 +1,348 @@
+package load
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/kapi-id/kapi/cmd/kapi/program"
+	"github.com/kapi-id/kapi/factors/password"
+	"github.com/kapi-id/kapi/internal/sim/phone"
+	"github.com/kapi-id/kapi/internal/testpg"
+)
+
+const (
+	serverEnv  = "KAPI_BENCH_SERVER"
+	redirect   = "https://rp.example/cb"
+	passphrase = "a password of the bench"
+	people     = 400 // of each sort, so that nobody meets the limits of sends
+)
+
+func secretOf(client string) string { return "the secret of " + client + ", long enough for anybody" }
+
+// serveBench is the measured process: the server as it runs, but for the password hash, which would hide everything else, and
+// the minimum answer time, which costs no CPU.
+func serveBench() int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	s, err := program.Resolve(nil, settingsOf(os.Environ()))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 2
+	}
+	a, err := program.New(ctx, s, program.Options{
+		Log: slog.New(slog.NewJSONHandler(io.Discard, nil)), Pause: func(context.Context, time.Duration) {}, Quota: -1,
+		Password: password.Options{Cost: password.Cost{Memory: 64, Time: 1, Threads: 1}},
+	})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer a.Close()
+	if files := os.Getenv(serverEnv); files != "1" {
+		for _, apply := range []struct {
+			name string
+			do   func(context.Context, io.Reader, io.Writer) error
+		}{{"clients.json", a.ApplyClients}, {"people.json", a.ApplyPeople}} {
+			f, err := os.Open(filepath.Join(files, apply.name))
+			if err == nil {
+				err = apply.do(ctx, f, io.Discard)
+			}
+			if err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				return 1
+			}
+		}
+	}
+	if err := a.Refresh(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	if err := a.Serve(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+// settingsOf leaves out what is the bench's own.
+func settingsOf(environ []string) (out []string) {
+	for _, e := range environ {
+		if !strings.HasPrefix(e, "KAPI_BENCH_") {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// server is a measured process.
+type server struct {
+	url, metrics string
+	cmd          *exec.Cmd
+	started      time.Duration
+}
+
+func spawn(b *testing.B, database, dir string, env ...string) *server {
+	b.Helper()
+	s := &server{url: "http://127.0.0.1:" + freePort(b), metrics: "127.0.0.1:" + freePort(b)}
+	exe, err := os.Executable()
+	if err != nil {
+		b.Fatal(err)
+	}
+	s.cmd = exec.Command(exe)
+	s.cmd.Env = append(os.Environ(), append([]string{serverEnv + "=1", "KAPI_ISSUER=" + s.url, "KAPI_LISTEN=" + strings.TrimPrefix(s.url, "http://"),
+		"KAPI_DATABASE=" + database, "KAPI_SECRET_FILE=" + filepath.Join(dir, "secret"), "KAPI_AUTO_MIGRATE=true", "KAPI_METRICS_LISTEN=" + s.metrics,
+		"KAPI_TRUSTED_PROXIES=127.0.0.1"}, env...)...)
+	s.cmd.Stderr = os.Stderr
+	if !strings.HasPrefix(database, "sqlite:") {
+		if err := program.NewSecret(filepath.Join(dir, "secret")); err != nil {
+			b.Fatal(err)
+		}
+	}
+	begin := time.Now()
+	if err := s.cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(s.stop)
+	for deadline := begin.Add(time.Hour); ; {
+		resp, err := http.Get(s.url + "/healthz")
+		if err == nil {
+			resp.Body.Close()
+			break
+		}
+		if time.Now().After(deadline) || s.cmd.ProcessState != nil {
+			b.Fatal("the server does not answer")
+		}
+		time.Sleep(time.Millisecond)
+	}
+	s.started = time.Since(begin)
+	return s
+}
+
+func (s *server) stop() {
+	if s.cmd.ProcessState == nil {
+		_ = s.cmd.Process.Signal(syscall.SIGTERM)
+		_ = s.cmd.Wait()
+	}
+}
+
+func (s *server) cpu() time.Duration { return cpuOf(s.cmd.Process.Pid) }
+
+// memory is the resident set without the pages of the binary.
+func (s *server) memory(b *testing.B) float64 {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
+	if err != nil {
+		b.Fatal(err)
+	}
+	m := regexp.MustCompile(`RssAnon:\s+(\d+) kB`).FindSubmatch(status)
+	kb, err := strconv.Atoi(string(m[1]))
+	if err != nil {
+		b.Fatal(err)
+	}
+	return float64(kb) / 1024
+}
+
+// world is a server, its database and one browser.
+type world struct {
+	*server
+	B            *testing.B
+	client       *http.Client
+	left         *url.URL
+	phone        *phone.Phone
+	postmaster   int // 0 on SQLite
+	access       string
+	refreshToken string
+	turn         int
+	codes        map[string]int
+}
+
+func start(b *testing.B, db string) *world {
+	w := &world{B: b, phone: phone.New(phone.Config{}), codes: map[string]int{}}
+	inbox := httptest.NewServer(w.phone)
+	b.Cleanup(inbox.Close)
+	dir := b.TempDir()
+	database := "sqlite:" + filepath.Join(dir, "kapi.db")
+	if db == "postgres" {
+		database = testpg.URL(b)
+		w.postmaster = testpg.Shared(b).PID
+	}
+	if err := os.WriteFile(filepath.Join(dir, "clients.json"), []byte(fmt.Sprintf(`[
+		{"client_id":"rp","client_name":"RP","client_secret":%q,"redirect_uris":[%q],"scope":"openid profile offline_access","grant_types":["authorization_code","refresh_token"]},
+		{"client_id":"machine","client_name":"Machine","client_secret":%q,"grant_types":["client_credentials"],"kapi_access_token":"jwt"}]`,
+		secretOf("rp"), redirect, secretOf("machine"))), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "people.json"), population(), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	w.server = spawn(b, database, dir, serverEnv+"="+dir, "KAPI_SMS=inbox:"+inbox.URL)
+	w.forget()
+	return w
+}
+
+// forget is a new browser on the same connections.
+func (w *world) forget() {
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		w.B.Fatal(err)
+	}
+	var transport http.RoundTripper = http.DefaultTransport
+	if w.client != nil {
+		transport = w.client.Transport
+	}
+	w.client = &http.Client{Jar: jar, Transport: transport, CheckRedirect: func(r *http.Request, via []*http.Request) error {
+		if r.URL.Host != via[0].URL.Host {
+			w.left = r.URL
+			return http.ErrUseLastResponse
+		}
+		return nil
+	}}
+}
+
+// code waits for the next code of the n-th person.
+func (w *world) code(n int) string {
+	to := phoneOf(n)
+	for range 5000 {
+		if inbox := w.phone.Inbox(to); len(inbox) > w.codes[to] {
+			w.codes[to] = len(inbox)
+			return inbox[len(inbox)-1].Text[:6]
+		}
+		time.Sleep(time.Millisecond)
+	}
+	w.B.Fatalf("no code for person %d", n)
+	return ""
+}
+
+// population is the people file: people without and with two-factor on, and as many others as are wanted.
+func population() []byte {
+	more, _ := strconv.Atoi(os.Getenv("KAPI_BENCH_PEOPLE"))
+	var f strings.Builder
+	f.WriteByte('[')
+	for i := range 2*people + more {
+		if i > 0 {
+			f.WriteByte(',')
+		}
+		fmt.Fprintf(&f, `{"national_id":%q,"kind":"citizen","given_name":"Deniz","family_name":"Kara","birthdate":"1980-01-01","phone":%q,"phone_grade":"id_verified"`, number(i), phoneOf(i))
+		if i < 2*people {
+			fmt.Fprintf(&f, `,"password":%q,"two_factor":%v`, passphrase, i >= people)
+		}
+		f.WriteByte('}')
+	}
+	f.WriteByte(']')
+	return []byte(f.String())
+}
+
+func phoneOf(i int) string { return fmt.Sprintf("+90555%07d", i) }
+
+// number is a valid ID number, another one for each i below 10⁸.
+func number(i int) string {
+	n := strconv.Itoa(200_000_000 + i)
+	odd, even, sum := 0, 0, 0
+	for j, c := range n {
+		d := int(c - '0')
+		sum += d
+		if j%2 == 0 {
+			odd += d
+		} else {
+			even += d
+		}
+	}
+	ten := (7*odd - even + 100) % 10
+	return fmt.Sprintf("%s%d%d", n, ten, (sum+ten)%10)
+}
+
+// usage is what has been spent so far.
+type usage struct {
+	server, database time.Duration
+	statements       float64
+}
+
+var statementLine = regexp.MustCompile(`(?m)^kapi_database_statements_total\{kind="\w+"\} (\S+)$`)
+
+func (w *world) measure() (u usage) {
+	resp, err := http.Get("http://" + w.metrics + "/metrics")
+	if err != nil {
+		w.B.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		w.B.Fatal(err)
+	}
+	for _, m := range statementLine.FindAllSubmatch(body, -1) {
+		n, _ := strconv.ParseFloat(string(m[1]), 64)
+		u.statements += n
+	}
+	u.server = w.cpu()
+	if w.postmaster != 0 {
+		u.database = cpuOf(w.postmaster)
+		for _, child := range childrenOf(w.postmaster) {
+			u.database += cpuOf(child)
+		}
+	}
+	return u
+}
+
+func (u usage) since(before usage) usage {
+	return usage{u.server - before.server, u.database - before.database, u.statements - before.statements}
+}
+
+func (u usage) report(b *testing.B) {
+	n := float64(b.N)
+	b.ReportMetric(float64((u.server+u.database).Microseconds())/n, "cpu-µs/op")
+	b.ReportMetric(float64(u.server.Microseconds())/n, "server-µs/op")
+	b.ReportMetric(float64(u.database.Microseconds())/n, "database-µs/op")
+	b.ReportMetric(u.statements/n, "statements/op")
+	b.ReportMetric(0, "ns/op") // wall clock says nothing here
+}
+
+// cpuOf is the CPU time of a process, all threads, to the nanosecond (schedstat; rusage's own clock ticks are 10 ms).
+func cpuOf(pid int) (sum time.Duration) {
+	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			continue
+		}
+		ns, _, _ := strings.Cut(string(b), " ")
+		n, _ := strconv.ParseInt(ns, 10, 64)
+		sum += time.Duration(n)
+	}
+	return sum
+}
+
+func childrenOf(pid int) (out []int) {
+	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	for f := range strings.FieldsSeq(string(b)) {
+		if n, err := strconv.Atoi(f); err == nil {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+func freePort(b *testing.B) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	return port
+}
