@@ -63,9 +63,8 @@ func (c configured) settings(con *console) (Settings, error) {
 	return resolve(flags, con.environ, c.Config)
 }
 
-// Main runs one command and returns the exit status: 0 done, 1 failed, 2 not understood.
-func Main(args, environ []string, stdout, stderr io.Writer) (status int) {
-	con := &console{environ: environ, out: stdout, err: stderr}
+// newParser knows every command; exit is called after --help.
+func newParser(con *console, exit func(code int)) (*kong.Kong, error) {
 	cli := commands{}
 	for _, c := range []*configured{
 		&cli.Serve.configured, &cli.Migrate.configured, &cli.Client.Apply.configured, &cli.Client.List.configured,
@@ -74,11 +73,17 @@ func Main(args, environ []string, stdout, stderr io.Writer) (status int) {
 	} {
 		*c = newConfigured()
 	}
-	exit, exited := 0, false
-	parser, err := kong.New(&cli, kong.Name("kapi"), kong.Writers(stdout, stderr),
+	return kong.New(&cli, kong.Name("kapi"), kong.Writers(con.out, con.err),
 		kong.Description("Kapi, an OpenID Connect identity provider for a country."),
-		kong.Exit(func(code int) { exit, exited = code, true }),
+		kong.Exit(exit),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
+}
+
+// Main runs one command and returns the exit status: 0 done, 1 failed, 2 not understood.
+func Main(args, environ []string, stdout, stderr io.Writer) (status int) {
+	con := &console{environ: environ, out: stdout, err: stderr}
+	exit, exited := 0, false
+	parser, err := newParser(con, func(code int) { exit, exited = code, true })
 	if err != nil {
 		fmt.Fprintln(stderr, "kapi:", err)
 		return 2

@@ -56,12 +56,17 @@ func (a *App) mount(registry *factors.Registry) error {
 	return nil
 }
 
-func (a *App) makePages(registry *factors.Registry) (*page.Pages, error) {
+// catalogue holds every sentence of the program.
+func catalogue(registry *factors.Registry) (*words.Catalogue, error) {
 	sources := []fs.FS{page.Words(), visitor.Words(), citizen.Words(), provider.Words}
 	for _, f := range registry.All(0) {
 		sources = append(sources, f.Pages())
 	}
-	catalogue, err := words.Load(sources...)
+	return words.Load(sources...)
+}
+
+func (a *App) makePages(registry *factors.Registry) (*page.Pages, error) {
+	catalogue, err := catalogue(registry)
 	if err != nil {
 		return nil, err
 	}
