@@ -164,6 +164,14 @@ func (k *Kapi) options(o Options) program.Options {
 	return po
 }
 
+// Quiet stops the background work of all replicas: nothing is sent, chained or swept from here on.
+func (k *Kapi) Quiet() {
+	k.stop()
+	for _, a := range k.Replicas {
+		a.Wait()
+	}
+}
+
 // App is the first replica.
 func (k *Kapi) App() *program.App { return k.Replicas[0] }
 

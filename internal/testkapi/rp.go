@@ -147,6 +147,12 @@ func (r *RP) Answer(b *Browser) Tokens {
 	return r.Verify(token, r.nonce)
 }
 
+// Redemption is the token request for the code with which the browser came back.
+func (r *RP) Redemption(b *Browser) url.Values {
+	r.T.Helper()
+	return url.Values{"grant_type": {"authorization_code"}, "code": {r.Left(b).Get("code")}, "redirect_uri": {r.OAuth.RedirectURL}, "code_verifier": {r.pkce}}
+}
+
 // Verify checks the ID token of a token response.
 func (r *RP) Verify(token *oauth2.Token, nonce string) Tokens {
 	r.T.Helper()

@@ -2,7 +2,6 @@ package program
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -23,6 +22,7 @@ import (
 	"github.com/kapi-id/kapi/internal/secret"
 	"github.com/kapi-id/kapi/internal/signin"
 	"github.com/kapi-id/kapi/internal/web"
+	"github.com/kapi-id/kapi/provider"
 	"github.com/kapi-id/kapi/provider/keys"
 	"github.com/kapi-id/kapi/storage"
 )
@@ -35,6 +35,7 @@ type Options struct {
 	Password password.Options
 	Counter  *storage.Counter
 	Conns    int
+	Quota    int            // of requests per client and second; 0 = the provider's own, < 0 = none
 	Factors  Lines          // of factors, beside the usual ones
 	Routes   []notify.Route // of SMS; nil = from KAPI_SMS
 }
@@ -63,6 +64,9 @@ type App struct {
 
 // New opens the database and puts the parts together. Nothing runs before Start.
 func New(ctx context.Context, s Settings, o Options) (*App, error) {
+	if o.Counter == nil {
+		o.Counter = &storage.Counter{}
+	}
 	x, err := open(ctx, s, o)
 	if err != nil {
 		return nil, err
@@ -77,9 +81,6 @@ func New(ctx context.Context, s Settings, o Options) (*App, error) {
 
 func (a *App) build(ctx context.Context) error {
 	var err error
-	if a.keys, err = a.opened.keys(ctx, ""); err != nil {
-		return err
-	}
 	if a.GeoFile != "" {
 		places, err := place.Open(a.GeoFile, a.now, a.log)
 		if err != nil {
@@ -87,10 +88,13 @@ func (a *App) build(ctx context.Context) error {
 		}
 		a.place = places.Of
 	}
+	if a.keys, err = a.opened.keys(ctx, ""); err != nil {
+		return err
+	}
 	if a.clients, err = a.db.CachedClients(ctx); err != nil {
 		return err
 	}
-	a.metrics = newMetrics(func() (int, int, int) { return a.password.Slots() })
+	a.metrics = newMetrics(func() (int, int, int) { return a.password.Slots() }, a.Counter)
 	o := a.Options.Password
 	o.Hooks = password.Hooks{Hashed: both(o.Hooks.Hashed, a.metrics.hashes.Inc), Refused: a.metrics.refused.Inc, Rehash: a.rehashed}
 	if a.password, err = a.passwords(o); err != nil {
@@ -149,7 +153,7 @@ func both(fs ...func()) func() {
 type keyed struct{ ring *secret.Ring }
 
 func (k keyed) Subject(parts ...string) string {
-	return hex.EncodeToString(k.ring.MAC(secret.Subject, parts...)[:20])
+	return provider.Subject(k.ring, parts...)
 }
 func (k keyed) Index(place, value string) []byte { return k.ring.Index(place, value) }
 func (k keyed) Known(parts ...string) []byte     { return k.ring.MAC(secret.Cookie, parts...) }

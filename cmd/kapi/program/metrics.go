@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"runtime"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/mux"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/kapi-id/kapi/internal/notify"
 	"github.com/kapi-id/kapi/internal/signin"
+	"github.com/kapi-id/kapi/storage"
 )
 
 // metrics of one server. No label carries anything of a person.
@@ -34,7 +36,7 @@ type metrics struct {
 	swept     prometheus.Counter
 }
 
-func newMetrics(slots func() (inUse, queued, limit int)) *metrics {
+func newMetrics(slots func() (inUse, queued, limit int), statements *storage.Counter) *metrics {
 	m := &metrics{registry: prometheus.NewRegistry()}
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
@@ -73,6 +75,10 @@ func newMetrics(slots func() (inUse, queued, limit int)) *metrics {
 	} {
 		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: "Password hash slots: used, queue, and in all."},
 			func() float64 { return float64(pick(slots())) }))
+	}
+	for kind, count := range map[string]*atomic.Int64{"read": &statements.Reads, "write": &statements.Writes} {
+		m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "kapi_database_statements_total",
+			Help: "Statements sent to the database.", ConstLabels: prometheus.Labels{"kind": kind}}, func() float64 { return float64(count.Load()) }))
 	}
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "kapi_build_info", Help: "Always 1."}, []string{"version", "commit", "go"})
 	build.WithLabelValues(version, commit(), runtime.Version()).Set(1)

@@ -35,6 +35,9 @@ func (c serveCmd) Run(ctx context.Context, con *console) error {
 // drainWait is how long load balancers have to see that readiness is off.
 const drainWait = 5 * time.Second
 
+// Serve is what kapi serve does with an App, for a program around one.
+func (a *App) Serve(ctx context.Context) error { return a.serve(ctx, 0) }
+
 // serve listens until ctx ends, then drains. It holds the embedded database alone.
 func (a *App) serve(ctx context.Context, drain time.Duration, more ...*http.Server) error {
 	release, err := a.db.Exclusive()
