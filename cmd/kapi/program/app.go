@@ -129,6 +129,7 @@ func (a *App) messages() error {
 	for _, r := range routes {
 		a.metrics.up.WithLabelValues(r.Gateway.Name()).Set(1)
 	}
+	a.wake = a.worker.Wake
 	a.reach = &reach.Messenger{Contacts: a.db, Throttle: a.db, Ring: a.ring, Channels: a.worker, Now: a.now}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/kapi-id/kapi/factors"
 	"github.com/kapi-id/kapi/factors/password"
 	"github.com/kapi-id/kapi/internal/account"
+	"github.com/kapi-id/kapi/internal/contact/reach"
 	"github.com/kapi-id/kapi/internal/secret"
 	"github.com/kapi-id/kapi/internal/web"
 	"github.com/kapi-id/kapi/provider/keys"
@@ -23,7 +24,8 @@ type opened struct {
 	ring *secret.Ring
 	now  func() time.Time
 	log  *slog.Logger
-	more Lines // of factors, from Options
+	more Lines  // of factors, from Options
+	wake func() // the worker; nil without one
 }
 
 // open connects, brings an embedded schema up, and opens the keys. On Postgres an old schema is an error unless
@@ -84,7 +86,11 @@ func (x *opened) keys(ctx context.Context, actor string) (*keys.Ring, error) {
 
 // kit is what a factor may touch, narrowed to its name.
 func (x *opened) kit(name string, phone factors.Messenger) factors.Kit {
-	return factors.Kit{Credentials: x.db.Credentials(name), Tickets: x.db.Tickets(name), Phone: phone, Now: x.now}
+	k := factors.Kit{Credentials: x.db.Credentials(name), Tickets: x.db.Tickets(name), Phone: phone, Now: x.now}
+	if x.wake != nil { // what a factor sends goes out at once
+		k.Tickets = reach.Waking(k.Tickets, x.wake)
+	}
+	return k
 }
 
 // passwords is the password factor without a server around it.
