@@ -63,7 +63,11 @@ func (db *DB) Account(ctx context.Context, id account.ID) (account.Account, erro
 	if id == "" {
 		return account.Account{}, fault.ErrNotFound
 	}
-	return db.account(ctx, "SELECT "+accountColumns+", k.sealed FROM accounts a LEFT JOIN person_keys k ON k.account_id = a.id WHERE a.id = ?", string(id))
+	if a, ok := db.memoOf(ctx).account(id); ok {
+		return a, nil
+	}
+	return db.account(ctx, "SELECT "+accountColumns+", k.sealed, p.contacts FROM accounts a LEFT JOIN person_keys k ON k.account_id = a.id "+
+		"LEFT JOIN people p ON p.account_id = a.id WHERE a.id = ?", string(id))
 }
 
 // AccountByNationalID finds an account by the blind index of the number it has now; fault.ErrNotFound.
@@ -71,7 +75,7 @@ func (db *DB) AccountByNationalID(ctx context.Context, n account.NationalID) (ac
 	if n == "" {
 		return account.Account{}, fault.ErrNotFound
 	}
-	return db.account(ctx, "SELECT "+accountColumns+", k.sealed FROM people p JOIN accounts a ON a.id = p.account_id "+
+	return db.account(ctx, "SELECT "+accountColumns+", k.sealed, p.contacts FROM people p JOIN accounts a ON a.id = p.account_id "+
 		"LEFT JOIN person_keys k ON k.account_id = a.id WHERE p.national_id = ?", db.numberIndex(n))
 }
 
@@ -80,13 +84,14 @@ func (db *DB) numberIndex(n account.NationalID) []byte {
 	return db.keys().Index("people.national_id", string(n))
 }
 
-// account also brings the person's key along, so that the events that follow need no read of their own.
+// account also brings along the person's key and contacts, so that what follows in the request needs no read of its own.
 func (db *DB) account(ctx context.Context, query string, arg any) (account.Account, error) {
 	var r accountRow
-	var key []byte
-	if err := db.row(ctx, "read account", query, []any{arg}, into(append(r.dest(), &key)...)); err != nil {
+	var key, contacts []byte
+	if err := db.row(ctx, "read account", query, []any{arg}, into(append(r.dest(), &key, &contacts)...)); err != nil {
 		return account.Account{}, err
 	}
+	db.memoOf(ctx).learn(r.account(), contacts)
 	if len(key) > 0 && db.tx(ctx) == nil {
 		db.learnPersonKey(account.ID(r.ID), key)
 	}
@@ -98,6 +103,7 @@ func (db *DB) UpdateAccount(ctx context.Context, a account.Account) error {
 	if a.ID == "" {
 		return errEmpty("account id")
 	}
+	forget(ctx, a.ID)
 	r := rowOf(a)
 	n, err := db.exec(ctx, "update account", "UPDATE accounts SET state = ?, ceiling = ?, two_factor = ?, two_factor_since = ?, locale = ?, version = version + 1 "+
 		"WHERE id = ? AND version = ?", r.State, r.Ceiling, r.TwoFactor, r.TwoFactorSince, r.Locale, r.ID, r.Version)
@@ -138,6 +144,12 @@ type contactsJSON struct {
 func (db *DB) Contacts(ctx context.Context, id account.ID) (contact.Contacts, error) {
 	if id == "" {
 		return contact.Contacts{}, nil
+	}
+	if sealed, ok := db.memoOf(ctx).contactsOf(id); ok {
+		if len(sealed) == 0 {
+			return contact.Contacts{}, nil
+		}
+		return db.unsealContacts(id, sealed)
 	}
 	var sealed []byte
 	err := db.row(ctx, "read contacts", "SELECT contacts FROM people WHERE account_id = ?", []any{string(id)}, into(&sealed))

@@ -21,6 +21,7 @@ func (db *DB) SavePerson(ctx context.Context, r enrolment.Record) (changed []str
 	if r.Account.ID == "" {
 		return nil, false, errEmpty("account id")
 	}
+	forget(ctx, r.Account.ID)
 	if r.Person.NationalID == "" {
 		return nil, false, errEmpty("ID number")
 	}

@@ -75,15 +75,7 @@ func (f *Flow) Answer(ctx context.Context, t Transaction, v Visit, factor string
 	s.t.Proofs = append(slices.Clip(s.t.Proofs), proof)
 	s.account = who.account
 	s.t.Ceiling = s.account.Ceiling
-	err = f.commit(ctx, &s.t, func(ctx context.Context) error {
-		if err := f.Throttle.Clear(ctx, who.keys...); err != nil {
-			return err
-		}
-		return f.recordFactor(ctx, s, v, x, who, "ok")
-	})
-	if err != nil {
-		return t, Step{}, Outcome{}, err
-	}
+	s.changed(func(ctx context.Context) error { return f.Throttle.Clear(ctx, who.keys...) }, func(ctx context.Context) error { return f.recordFactor(ctx, s, v, x, who, "ok") })
 	if err := f.gather(ctx, s); err != nil {
 		return t, Step{}, Outcome{}, err
 	}
@@ -286,8 +278,9 @@ func (f *Flow) Renew(ctx context.Context, t Transaction, v Visit, answer factors
 			return err
 		}
 		s.t.Renewed = true
-		return f.commit(ctx, &s.t, func(ctx context.Context) error {
+		s.changed(func(ctx context.Context) error {
 			return f.record(ctx, audit.PasswordChanged, "ok", &s.t, v, map[string]string{"reason": "renew"})
 		})
+		return nil
 	})
 }

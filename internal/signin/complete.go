@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -15,6 +16,9 @@ import (
 	"github.com/kapi-id/kapi/internal/fault"
 	"github.com/kapi-id/kapi/internal/session"
 )
+
+// touchEvery is how exact the idle limit of a session is: within a minute a session in use is not written again.
+const touchEvery = time.Minute
 
 // complete lets the session stand and makes the transaction ready, in one commit. Plain single sign-on only moves the
 // session's clock; every new proof gives the session a new token (OWASP ASVS 7.2.4: fixation), and another person in the same
@@ -33,12 +37,11 @@ func (f *Flow) complete(ctx context.Context, s *state, v Visit) (Outcome, error)
 	t := s.t
 	t.State = Ready
 	if len(t.Proofs) == t.Adopted {
-		err := f.commit(ctx, &t, func(ctx context.Context) error {
-			if err := f.Sessions.TouchSession(ctx, t.Session, now); err != nil {
-				return err
-			}
-			return f.recordCompleted(ctx, s, &t, v)
-		})
+		if now.Sub(s.session.SeenAt) >= touchEvery {
+			s.changed(func(ctx context.Context) error { return f.Sessions.TouchSession(ctx, t.Session, now) })
+		}
+		s.changed(func(ctx context.Context) error { return f.recordCompleted(ctx, s, &t, v) })
+		err := f.commit(ctx, s, &t)
 		if err == nil {
 			s.t = t
 		}
@@ -60,12 +63,9 @@ func (f *Flow) complete(ctx context.Context, s *state, v Visit) (Outcome, error)
 	}
 	stands.Level, stands.SeenAt, stands.Network, stands.Agent = Reached(stands.Proofs, t.Ceiling), now, v.Network, v.Agent
 	t.Session, t.SessionEnds = stands.ID, stands.ExpiresAt
-	err := f.commit(ctx, &t, func(ctx context.Context) error {
-		if err := f.place(ctx, found, stands, raised, hash); err != nil {
-			return err
-		}
-		return f.recordCompleted(ctx, s, &t, v)
-	})
+	s.changed(func(ctx context.Context) error { return f.place(ctx, found, stands, raised, hash) },
+		func(ctx context.Context) error { return f.recordCompleted(ctx, s, &t, v) })
+	err := f.commit(ctx, s, &t)
 	if err != nil {
 		return Outcome{}, err
 	}

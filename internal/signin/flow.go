@@ -122,6 +122,20 @@ type state struct {
 	account account.Account
 	session session.Session // of this browser, where it was looked up and lives
 	facts   Facts
+	// owed is what changed and is not stored yet: it commits together with what settle decides, in one round trip.
+	owed []func(context.Context) error
+}
+
+// changed says that the transaction must be saved, together with what also does.
+func (s *state) changed(also ...func(context.Context) error) {
+	s.owed = append(s.owed, func(ctx context.Context) error {
+		for _, fn := range also {
+			if err := fn(ctx); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // Owed decides what is owed now; on the first visit it adopts the session of the browser, and it carries out what needs no person:
@@ -147,19 +161,20 @@ func (f *Flow) settle(ctx context.Context, s *state, v Visit) (Transaction, Step
 		}
 		return s.t, step, out, err
 	case Refuse:
-		err := f.refuse(ctx, &s.t, v, step.Refusal)
+		err := f.refuse(ctx, s, v, step.Refusal)
 		return s.t, step, Outcome{}, err
 	}
-	return s.t, step, Outcome{}, nil
+	if len(s.owed) == 0 {
+		return s.t, step, Outcome{}, nil
+	}
+	return s.t, step, Outcome{}, f.commit(ctx, s, &s.t)
 }
 
 // restart forgets what came from a session that is gone; the person is asked anew.
 func (f *Flow) restart(ctx context.Context, s *state, v Visit) (Transaction, Step, Outcome, error) {
 	s.t.Progress = Progress{Begun: true, Lang: s.t.Lang}
 	s.account, s.session = account.Account{}, session.Session{}
-	if err := f.save(ctx, &s.t); err != nil {
-		return s.t, Step{}, Outcome{}, err
-	}
+	s.changed()
 	if err := f.gather(ctx, s); err != nil {
 		return s.t, Step{}, Outcome{}, err
 	}
@@ -203,10 +218,10 @@ func (f *Flow) begin(ctx context.Context, s *state, v Visit) error {
 			s.t.Session, s.t.SessionEnds = found.ID, found.ExpiresAt
 		}
 	}
-	if s.t.Adopted == 0 {
-		return nil // nothing to remember: the next visit would decide the same
+	if s.t.Adopted > 0 { // else there is nothing to remember: the next visit would decide the same
+		s.changed()
 	}
-	return f.save(ctx, &s.t)
+	return nil
 }
 
 func (f *Flow) sessionOf(ctx context.Context, v Visit) (session.Session, error) {
@@ -273,7 +288,7 @@ func (f *Flow) seconds(ctx context.Context, s *state) {
 	}
 }
 
-// change applies fn to the transaction if the step do is owed now, saves it with an event, and settles what follows.
+// change applies fn to the transaction if the step do is owed now, and settles what follows; both are stored at once.
 func (f *Flow) change(ctx context.Context, t Transaction, v Visit, do Do, fn func(*state) error) (Transaction, Step, Outcome, error) {
 	s, err := f.load(ctx, t, v)
 	if err != nil {
@@ -291,28 +306,21 @@ func (f *Flow) change(ctx context.Context, t Transaction, v Visit, do Do, fn fun
 	return f.settle(ctx, s, v)
 }
 
-func (f *Flow) save(ctx context.Context, t *Transaction) error {
-	v, err := f.Store.SaveTransaction(ctx, *t)
-	if err != nil {
-		return err
-	}
-	t.Version = v
-	return nil
-}
-
-// commit saves the transaction together with what also does. The version moves only once the commit stands, since the
-// database may ask for the whole to be done again.
-func (f *Flow) commit(ctx context.Context, t *Transaction, also func(context.Context) error) error {
+// commit saves t together with what is owed. The version moves only once the commit stands, since the database may ask for
+// the whole to be done again.
+func (f *Flow) commit(ctx context.Context, s *state, t *Transaction) error {
 	var version int64
 	err := f.Store.Atomically(ctx, func(ctx context.Context) (err error) {
-		if err := also(ctx); err != nil {
-			return err
+		for _, fn := range s.owed {
+			if err := fn(ctx); err != nil {
+				return err
+			}
 		}
 		version, err = f.Store.SaveTransaction(ctx, *t)
 		return err
 	})
 	if err == nil {
-		t.Version = version
+		t.Version, s.owed = version, nil
 	}
 	return err
 }
@@ -326,9 +334,7 @@ func (f *Flow) Prefer(ctx context.Context, t Transaction, v Visit, factor string
 	step := Next(s.t, s.facts)
 	if s.t.State == Open && slices.Contains(step.Offers, factor) && (step.Do == AskFirst || step.Do == AskSecond) {
 		s.t.Pending = factor
-		if err := f.save(ctx, &s.t); err != nil {
-			return t, Step{}, Outcome{}, err
-		}
+		s.changed()
 	}
 	return f.settle(ctx, s, v)
 }
@@ -341,7 +347,8 @@ func (f *Flow) Choose(ctx context.Context, t Transaction, v Visit, same bool) (T
 			s.t.Progress = Progress{Begun: true, Chosen: true, Lang: s.t.Lang}
 			s.account = account.Account{}
 		}
-		return f.save(ctx, &s.t)
+		s.changed()
+		return nil
 	})
 }
 
@@ -349,10 +356,11 @@ func (f *Flow) Choose(ctx context.Context, t Transaction, v Visit, same bool) (T
 func (f *Flow) Accept(ctx context.Context, t Transaction, v Visit) (Transaction, Step, Outcome, error) {
 	return f.change(ctx, t, v, Explain, func(s *state) error {
 		if r := Next(s.t, s.facts).Refusal; r.Error != "" {
-			return f.refuse(ctx, &s.t, v, r)
+			return f.refuse(ctx, s, v, r)
 		}
 		s.t.Accepted = true
-		return f.save(ctx, &s.t)
+		s.changed()
+		return nil
 	})
 }
 
@@ -360,15 +368,13 @@ func (f *Flow) Accept(ctx context.Context, t Transaction, v Visit) (Transaction,
 func (f *Flow) AnswerConsent(ctx context.Context, t Transaction, v Visit, yes bool) (Transaction, Step, Outcome, error) {
 	return f.change(ctx, t, v, AskConsent, func(s *state) error {
 		if !yes {
-			return f.refuse(ctx, &s.t, v, Refusal{Error: errAccessDenied, Description: "consent_refused"})
+			return f.refuse(ctx, s, v, Refusal{Error: errAccessDenied, Description: "consent_refused"})
 		}
 		s.t.Consented = true
-		return f.commit(ctx, &s.t, func(ctx context.Context) error {
-			if err := f.Consents.SaveConsent(ctx, s.t.Account, s.client.ID, s.t.Ask.Scopes, f.Now()); err != nil {
-				return err
-			}
-			return f.record(ctx, audit.ConsentGiven, "ok", &s.t, v, nil)
-		})
+		s.changed(func(ctx context.Context) error {
+			return f.Consents.SaveConsent(ctx, s.t.Account, s.client.ID, s.t.Ask.Scopes, f.Now())
+		}, func(ctx context.Context) error { return f.record(ctx, audit.ConsentGiven, "ok", &s.t, v, nil) })
+		return nil
 	})
 }
 
@@ -386,7 +392,7 @@ func (f *Flow) Cancel(ctx context.Context, t Transaction, v Visit) (Transaction,
 	if step := Next(s.t, s.facts); step.Do == Explain && step.Refusal.Error != "" {
 		r = step.Refusal
 	}
-	err = f.refuse(ctx, &s.t, v, r)
+	err = f.refuse(ctx, s, v, r)
 	return s.t, err
 }
 
@@ -396,14 +402,16 @@ func (f *Flow) Speak(ctx context.Context, t Transaction, lang string) error {
 		return nil
 	}
 	t.Lang = lang
-	return f.save(ctx, &t)
+	_, err := f.Store.SaveTransaction(ctx, t)
+	return err
 }
 
-func (f *Flow) refuse(ctx context.Context, t *Transaction, v Visit, r Refusal) error {
-	t.State, t.Refusal = Refused, r
-	return f.commit(ctx, t, func(ctx context.Context) error {
-		return f.record(ctx, audit.SigninRefused, r.Error, t, v, map[string]string{"error": r.Error})
+func (f *Flow) refuse(ctx context.Context, s *state, v Visit, r Refusal) error {
+	s.t.State, s.t.Refusal = Refused, r
+	s.changed(func(ctx context.Context) error {
+		return f.record(ctx, audit.SigninRefused, r.Error, &s.t, v, map[string]string{"error": r.Error})
 	})
+	return f.commit(ctx, s, &s.t)
 }
 
 func (f *Flow) record(ctx context.Context, name audit.Name, outcome string, t *Transaction, v Visit, details map[string]string) error {

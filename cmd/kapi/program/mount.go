@@ -18,6 +18,7 @@ import (
 	"github.com/kapi-id/kapi/loginui/page"
 	"github.com/kapi-id/kapi/loginui/visitor"
 	"github.com/kapi-id/kapi/provider"
+	"github.com/kapi-id/kapi/storage"
 )
 
 // mount makes the pages and the provider and puts them under one router. A missing sentence or a broken template of any
@@ -47,7 +48,7 @@ func (a *App) mount(registry *factors.Registry) error {
 		return err
 	}
 	r := mux.NewRouter()
-	r.Use(a.metrics.timed)
+	r.Use(a.metrics.timed, remembering)
 	a.health(r)
 	server.Mount(r)
 	loginui.Mount(r, pages, visitors, citizens)
@@ -73,6 +74,13 @@ func (a *App) makePages(registry *factors.Registry) (*page.Pages, error) {
 	return page.New(page.Config{
 		Catalogue: catalogue, Cookies: a.cookies, Issuer: a.Issuer, Now: a.now, Log: a.log,
 		Sources: append([]page.Source{visitor.Source(), citizen.Source()}, visitor.FactorSources(registry, visitor.Host, citizen.Host)...),
+	})
+}
+
+// remembering lets one request read an account once.
+func remembering(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		next.ServeHTTP(w, r.WithContext(storage.Remember(r.Context())))
 	})
 }
 
