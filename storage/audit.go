@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/kapi-id/kapi/internal/account"
@@ -125,24 +126,47 @@ func (db *DB) AppendSealed(ctx context.Context, entries []audit.Entry) error {
 		if head.Seq != first.Seq-1 || head.Seq > 0 && !bytes.Equal(head.Hash, first.Prev) {
 			return fault.ErrConflict
 		}
-		for _, e := range entries {
-			if e.ID == "" || len(e.Hash) == 0 {
-				return errEmpty("entry id or hash")
+		for len(entries) > 0 {
+			n := 1
+			if len(entries) >= chainTogether {
+				n = chainTogether
 			}
-			if err := db.laterOne(ctx, "unqueue event", "DELETE FROM audit_pending WHERE id = ?", e.ID); err != nil {
+			if err := db.chain(ctx, entries[:n]); err != nil {
 				return err
 			}
-			sealed := e.Sealed
-			if sealed == nil {
-				sealed = []byte{}
-			}
-			if err := db.laterOne(ctx, "chain event", "INSERT INTO audit_log ("+eventColumns+", seq, prev, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-				e.ID, micros(e.At), int64(e.Version), e.Name, e.Outcome, e.Actor, e.Subject, e.Client, e.Session, e.Request, sealed, e.Seq, e.Prev, e.Hash); err != nil {
-				return err
-			}
+			entries = entries[n:]
 		}
 		return nil
 	})
+}
+
+// chainTogether entries move with two statements. There are two sizes only, so that the statements stay prepared.
+const chainTogether = 32
+
+// chain moves entries from the queue to the log; fault.ErrConflict unless each of them was waiting.
+func (db *DB) chain(ctx context.Context, entries []audit.Entry) error {
+	ids := make([]any, len(entries))
+	rows := make([]any, 0, 14*len(entries))
+	for i, e := range entries {
+		if e.ID == "" || len(e.Hash) == 0 {
+			return errEmpty("entry id or hash")
+		}
+		sealed := e.Sealed
+		if sealed == nil {
+			sealed = []byte{}
+		}
+		ids[i] = e.ID
+		rows = append(rows, e.ID, micros(e.At), int64(e.Version), e.Name, e.Outcome, e.Actor, e.Subject, e.Client, e.Session, e.Request, sealed, e.Seq, e.Prev, e.Hash)
+	}
+	n, err := db.exec(ctx, "unqueue events", "DELETE FROM audit_pending WHERE id IN ("+marks(len(ids))+")", ids...)
+	if err != nil {
+		return err
+	}
+	if int(n) != len(entries) {
+		return fault.ErrConflict
+	}
+	row := ", (" + marks(14) + ")"
+	return db.later(ctx, "chain events", "INSERT INTO audit_log ("+eventColumns+", seq, prev, hash) VALUES "+strings.Repeat(row, len(entries))[2:], rows...)
 }
 
 // Entries returns up to n entries of the chain after a place, in order.

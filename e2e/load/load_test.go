@@ -29,8 +29,8 @@ var operations = []struct {
 	{"userinfo", (*world).signedIn, func(w *world, _ int) { w.userinfo() }},
 	{"introspection", (*world).signedIn, func(w *world, _ int) { w.post("rp", "/oauth/introspect", url.Values{"token": {w.access}}) }},
 	{"refresh", (*world).signedIn, func(w *world, _ int) { w.refresh() }},
-	{"sign-in, password", nil, func(w *world, i int) { w.signIn(i, "plain") }},
-	{"sign-in, password and SMS", nil, func(w *world, i int) { w.signIn(i, "twofactor") }},
+	{"sign-in, password", nil, func(w *world, _ int) { w.signIn("plain") }},
+	{"sign-in, password and SMS", nil, func(w *world, _ int) { w.signIn("twofactor") }},
 	{"sign-in, single sign-on", (*world).signedIn, func(w *world, _ int) { w.sso() }},
 }
 
@@ -96,16 +96,16 @@ func (w *world) refresh() {
 	w.refreshToken, _ = m["refresh_token"].(string)
 }
 
-func (w *world) signedIn(int) { w.signIn(0, "plain") }
+func (w *world) signedIn(int) { w.signIn("plain") }
 
 var formAction = regexp.MustCompile(`action="(/signin/[^"]+/with/[a-z]+)"`)
 
 // signIn is a person in a fresh browser: the portal's redirect, the pages, the code, the token.
-func (w *world) signIn(i int, sort string) {
+func (w *world) signIn(sort string) {
 	w.forget()
 	pkce := oauth2.GenerateVerifier()
 	page := w.do(http.MethodGet, w.authorize(pkce), nil)
-	n := i % people
+	n := w.turn % people
 	if sort == "twofactor" {
 		n += people
 	}

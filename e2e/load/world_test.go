@@ -15,6 +15,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"runtime/pprof"
 	"strconv"
 	"strings"
 	"syscall"
@@ -31,7 +32,7 @@ const (
 	serverEnv  = "KAPI_BENCH_SERVER"
 	redirect   = "https://rp.example/cb"
 	passphrase = "a password of the bench"
-	people     = 400 // of each sort, so that nobody meets the limits of sends
+	people     = 1500 // of each sort, so that nobody meets the limits of sends
 )
 
 func secretOf(client string) string { return "the secret of " + client + ", long enough for anybody" }
@@ -41,6 +42,18 @@ func secretOf(client string) string { return "the secret of " + client + ", long
 func serveBench() int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
+	if file := os.Getenv("KAPI_BENCH_PROFILE"); file != "" { // of the measured process
+		f, err := os.Create(file)
+		if err == nil {
+			err = pprof.StartCPUProfile(f)
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 2
+		}
+		defer f.Close()
+		defer pprof.StopCPUProfile()
+	}
 	s, err := program.Resolve(nil, settingsOf(os.Environ()))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

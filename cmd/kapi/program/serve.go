@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"os"
+	"runtime/debug"
 	"time"
 
 	"github.com/kapi-id/kapi/internal/web"
@@ -29,14 +31,26 @@ func (c serveCmd) Run(ctx context.Context, con *console) error {
 		return err
 	}
 	defer a.Close()
+	collectLess()
 	return a.serve(ctx, drainWait)
+}
+
+// collectLess trades memory under load, a few tens of MiB, for the fifth of the CPU that collecting a heap of 8 MiB again and again
+// costs. GOGC in the environment wins.
+func collectLess() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400)
+	}
 }
 
 // drainWait is how long load balancers have to see that readiness is off.
 const drainWait = 5 * time.Second
 
 // Serve is what kapi serve does with an App, for a program around one.
-func (a *App) Serve(ctx context.Context) error { return a.serve(ctx, 0) }
+func (a *App) Serve(ctx context.Context) error {
+	collectLess()
+	return a.serve(ctx, 0)
+}
 
 // serve listens until ctx ends, then drains. It holds the embedded database alone.
 func (a *App) serve(ctx context.Context, drain time.Duration, more ...*http.Server) error {
