@@ -18,6 +18,7 @@ import (
 	"runtime/pprof"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -171,22 +172,32 @@ func (s *server) memory(b *testing.B) float64 {
 	return float64(kb) / 1024
 }
 
-// world is a server, its database and one browser.
+// world is a server, its database and its people.
 type world struct {
 	*server
-	B            *testing.B
+	B          *testing.B
+	phone      *phone.Phone
+	postmaster int // 0 on SQLite
+	turn       atomic.Int64
+}
+
+// visitor is one person after the other at one browser.
+type visitor struct {
+	*world
 	client       *http.Client
 	left         *url.URL
-	phone        *phone.Phone
-	postmaster   int // 0 on SQLite
 	access       string
 	refreshToken string
-	turn         int
-	codes        map[string]int
+}
+
+func (w *world) visitor() *visitor {
+	v := &visitor{world: w}
+	v.forget()
+	return v
 }
 
 func start(b *testing.B, db string) *world {
-	w := &world{B: b, phone: phone.New(phone.Config{}), codes: map[string]int{}}
+	w := &world{B: b, phone: phone.New(phone.Config{})}
 	inbox := httptest.NewServer(w.phone)
 	b.Cleanup(inbox.Close)
 	dir := b.TempDir()
@@ -205,17 +216,16 @@ func start(b *testing.B, db string) *world {
 		b.Fatal(err)
 	}
 	w.server = spawn(b, database, dir, serverEnv+"="+dir, "KAPI_SMS=inbox:"+inbox.URL)
-	w.forget()
 	return w
 }
 
 // forget is a new browser on the same connections.
-func (w *world) forget() {
+func (w *visitor) forget() {
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		w.B.Fatal(err)
 	}
-	var transport http.RoundTripper = http.DefaultTransport
+	var transport http.RoundTripper = &http.Transport{MaxIdleConnsPerHost: 2}
 	if w.client != nil {
 		transport = w.client.Transport
 	}
@@ -228,12 +238,13 @@ func (w *world) forget() {
 	}}
 }
 
-// code waits for the next code of the n-th person.
-func (w *world) code(n int) string {
-	to := phoneOf(n)
+// codes is how many codes the n-th person has had.
+func (w *world) codes(n int) int { return len(w.phone.Inbox(phoneOf(n))) }
+
+// code waits for one more code of the n-th person.
+func (w *world) code(n, had int) string {
 	for range 5000 {
-		if inbox := w.phone.Inbox(to); len(inbox) > w.codes[to] {
-			w.codes[to] = len(inbox)
+		if inbox := w.phone.Inbox(phoneOf(n)); len(inbox) > had {
 			return inbox[len(inbox)-1].Text[:6]
 		}
 		time.Sleep(time.Millisecond)
