@@ -88,6 +88,11 @@ func TestX1_FloodOfThePages(t *testing.T) {
 			}
 		}},
 	})
+	open := sync.OnceFunc(func() {
+		holding.Store(false)
+		close(gate)
+	})
+	t.Cleanup(open)
 	rp := refreshing(k, "ssi")
 	machine := k.RP("machine", map[string]any{"grant_types": []string{"client_credentials"}, "redirect_uris": nil, "post_logout_redirect_uris": nil})
 	if err := a.Refresh(t.Context()); err != nil {
@@ -147,8 +152,7 @@ func TestX1_FloodOfThePages(t *testing.T) {
 			t.Fatalf("%d with every slot taken", r.Status)
 		}
 	}
-	holding.Store(false)
-	close(gate)
+	open()
 	all.Wait()
 	if waiting.Load() != slots+queue || hashes.Load() != slots+queue {
 		t.Errorf("%d were answered with %d hashes", waiting.Load(), hashes.Load())
