@@ -8,6 +8,7 @@ import (
 
 	"github.com/kapi-id/kapi/factors"
 	"github.com/kapi-id/kapi/internal/account"
+	"github.com/kapi-id/kapi/internal/audit"
 	"github.com/kapi-id/kapi/internal/contact"
 	"github.com/kapi-id/kapi/internal/fault"
 	"github.com/kapi-id/kapi/internal/notify"
@@ -52,7 +53,7 @@ func (k tickets) one(ctx context.Context, op, query string, args ...any) (t fact
 var errNoPhone = errors.New("storage: the account has no ID-verified phone")
 
 // Open stores t in the place of the one before it, whose id is gone from then on and with it the message that carried
-// its code. The message, if any, commits with it.
+// its code. The message, if any, commits with it, and so does the entry in the record.
 func (k tickets) Open(ctx context.Context, t factors.Ticket, m *factors.Message) (factors.Ticket, error) {
 	if t.Binding == "" || t.Purpose == "" {
 		return t, errEmpty("ticket binding or purpose")
@@ -75,8 +76,15 @@ func (k tickets) Open(ctx context.Context, t factors.Ticket, m *factors.Message)
 		if err := k.put(ctx, t); err != nil {
 			return err
 		}
-		return k.db.Enqueue(ctx, notify.Message{
+		err := k.db.Enqueue(ctx, notify.Message{
 			Channel: m.Channel, Account: m.Account, To: c.Phone.Number, Text: m.Text, Ticket: t.ID, Deadline: m.Deadline, CreatedAt: t.CreatedAt,
+		})
+		if err != nil {
+			return err
+		}
+		return k.db.Record(ctx, audit.Event{
+			At: t.CreatedAt, Name: audit.CodeSent, Outcome: "ok", Subject: string(m.Account), Network: m.Network,
+			Details: map[string]string{"factor": k.factor, "channel": m.Channel},
 		})
 	})
 }

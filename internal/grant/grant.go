@@ -27,7 +27,7 @@ type Step struct {
 
 // Grant is the fact each token is minted from.
 type Grant struct {
-	ID          string // random; never leaves
+	ID          string // a random UUID; leaves only inside refresh tokens, under a MAC
 	Client      string
 	Account     account.ID
 	Session     string // session.Session.ID

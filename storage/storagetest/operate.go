@@ -464,7 +464,7 @@ func statements(t *testing.T, b *backend) {
 		{"three windows", 0, 1, func(ctx context.Context) error {
 			return second(db.Hit(ctx, uuid.NewString(), []throttle.Window{{N: 1, Per: 1}, {N: 2, Per: 2}, {N: 3, Per: 3}}, Start))
 		}},
-		{"ticket with message", 1, 2, func(ctx context.Context) error {
+		{"ticket with message", 1, 3, func(ctx context.Context) error {
 			return second(db.Tickets("sms").Open(ctx, ticket(uuid.NewString()), &factors.Message{Account: r.Account.ID, Channel: "sms", Text: "x", Deadline: Start}))
 		}},
 	} {
