@@ -56,6 +56,9 @@ func (r *Ring) create(ctx context.Context, alg string, settle time.Duration) err
 	if err != nil {
 		return fmt.Errorf("keys: read signing keys: %w", err)
 	}
+	if slices.ContainsFunc(rows, func(k keyring.Stored) bool { return k.Alg == alg && k.State == Active }) {
+		return r.Refresh(ctx) // another replica made it since we looked: a second one would not collide with it
+	}
 	k, err := r.make(rows, alg)
 	if err != nil {
 		return err
