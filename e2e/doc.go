@@ -4,5 +4,5 @@
 // Enter with a country (Demo, or Replicas on one Postgres) and a visit to it. Every page that a visit meets is inspected by
 // itself: no message in the console, no violation of the content security policy, no finding of axe-core in the light and in
 // the dark, no sideways scrolling at 320 pixels. A journey therefore refuses a page that a person could not use, even if
-// the story goes well. Without Chromium the journeys are skipped loudly, and fail when CI is set.
+// the story goes well. E2E_EVIDENCE names a folder that gets a picture of each page on which a journey failed. Without Chromium the journeys are skipped loudly, and fail when CI is set.
 package e2e
