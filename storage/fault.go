@@ -63,6 +63,10 @@ func isRetryable(err error) bool {
 
 // isUnavailable says that the database is down, full, overloaded or read-only.
 func isUnavailable(err error) bool {
+	var connect *pgconn.ConnectError
+	if errors.As(err, &connect) { // whatever the server said when it refused: no statement was at fault
+		return true
+	}
 	if c := code(err); c != "" {
 		switch c {
 		case "57014", // query_canceled: the statement timeout
@@ -74,9 +78,8 @@ func isUnavailable(err error) bool {
 		return class == "08" || class == "53" || class == "57" || class == "58" // connection, resources, shutdown, system
 	}
 	var network net.Error
-	var connect *pgconn.ConnectError
 	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) ||
-		errors.As(err, &network) || errors.As(err, &connect) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
 		errors.Is(err, sqlite3.FULL) || errors.Is(err, sqlite3.IOERR) || errors.Is(err, sqlite3.READONLY) || errors.Is(err, sqlite3.INTERRUPT) ||
 		strings.Contains(err.Error(), "conn closed")
 }
