@@ -37,14 +37,14 @@ func (q *quota) take(key string, now time.Time) (wait time.Duration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	due, known := q.due[key]
-	if due.Before(now) {
+	if due.Before(now) || due.Sub(now) > q.burst { // more than may be owed: the clock was set back since
 		due = now
 	}
 	due = due.Add(q.every)
 	if wait := due.Sub(now) - q.burst; wait > 0 {
 		return wait
 	}
-	if !known && len(q.due) >= mostKeys && now.Sub(q.swept) >= time.Second { // or each newcomer would cost a full walk
+	if !known && len(q.due) >= mostKeys && now.Sub(q.swept).Abs() >= time.Second { // or each newcomer would cost a full walk
 		q.forget(now)
 	}
 	if known || len(q.due) < mostKeys {
