@@ -178,6 +178,7 @@ func (f *Flow) judge(ctx context.Context, s *state, v Visit, x factors.Factor, w
 	proof, err := x.Verify(ctx, f.try(s, v, w.account.ID), answer)
 	switch {
 	case errors.Is(err, factors.ErrWrong):
+		f.observe(s, x, "wrong")
 		if recordErr := f.recordFactor(ctx, s, v, x, w, "wrong"); recordErr != nil {
 			return proof, recordErr
 		}
@@ -190,6 +191,7 @@ func (f *Flow) judge(ctx context.Context, s *state, v Visit, x factors.Factor, w
 	case proof.Account != w.account.ID || proof.Account == "" || proof.Factor != info.Name || proof.Stage != info.Stage:
 		return proof, fault.New(fault.Internal, "") // a factor must not prove somebody else
 	}
+	f.observe(s, x, "ok")
 	return proof, nil
 }
 
@@ -198,6 +200,7 @@ func (f *Flow) locked(ctx context.Context, s *state, v Visit, x factors.Factor, 
 	if verdict.Disabled {
 		outcome = "disabled"
 	}
+	f.observe(s, x, outcome)
 	if err := f.recordFactor(ctx, s, v, x, w, outcome); err != nil {
 		return err
 	}
@@ -211,11 +214,15 @@ func (f *Flow) locked(ctx context.Context, s *state, v Visit, x factors.Factor, 
 	return fault.New(fault.Throttled, "answer.locked").With("n", int(wait.Minutes())+1).After(wait)
 }
 
+// observe tells the metrics, outside of any transaction, which may run twice.
+func (f *Flow) observe(s *state, x factors.Factor, outcome string) {
+	if f.Observe != nil {
+		f.Observe(Observation{Factor: x.Info().Name, Client: s.client.ID, Outcome: outcome})
+	}
+}
+
 func (f *Flow) recordFactor(ctx context.Context, s *state, v Visit, x factors.Factor, w who, outcome string) error {
 	info := x.Info()
-	if f.Observe != nil {
-		f.Observe(Observation{Factor: info.Name, Client: s.client.ID, Outcome: outcome})
-	}
 	name := audit.SigninFirst
 	if info.Stage == factors.Second {
 		name = audit.SigninSecond

@@ -372,8 +372,14 @@ func (f *Flow) AnswerConsent(ctx context.Context, t Transaction, v Visit, yes bo
 		}
 		s.t.Consented = true
 		s.changed(func(ctx context.Context) error {
-			return f.Consents.SaveConsent(ctx, s.t.Account, s.client.ID, s.t.Ask.Scopes, f.Now())
-		}, func(ctx context.Context) error { return f.record(ctx, audit.ConsentGiven, "ok", &s.t, v, nil) })
+			if !s.t.Consented { // forgotten by restart: nobody is there any more who could have agreed
+				return nil
+			}
+			if err := f.Consents.SaveConsent(ctx, s.t.Account, s.client.ID, s.t.Ask.Scopes, f.Now()); err != nil {
+				return err
+			}
+			return f.record(ctx, audit.ConsentGiven, "ok", &s.t, v, nil)
+		})
 		return nil
 	})
 }

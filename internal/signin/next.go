@@ -101,8 +101,6 @@ func Adopt(t Transaction, s session.Session, a account.Account, c clients.Client
 		return nil, false
 	case t.Ask.Login, c.SSOIsolated:
 		return nil, false
-	case t.Ask.MaxAge != nil && now.Sub(s.AuthTime()) > time.Duration(*t.Ask.MaxAge)*time.Second:
-		return nil, false
 	case t.Ask.MaxAge != nil && *t.Ask.MaxAge == 0:
 		return nil, false
 	case t.Ask.HintSubject != "" && t.Ask.HintSubject != subject:
@@ -112,6 +110,10 @@ func Adopt(t Transaction, s session.Session, a account.Account, c clients.Client
 		if (p.Stage == factors.First && c.TakesFirst(p.Factor)) || (p.Stage == factors.Second && c.TakesSecond(p.Factor)) {
 			proofs = append(proofs, p)
 		}
+	}
+	// The age is that of the proofs the client takes: auth_time will be theirs.
+	if t.Ask.MaxAge != nil && now.Sub(AuthTime(proofs)) > time.Duration(*t.Ask.MaxAge)*time.Second {
+		return nil, false
 	}
 	return proofs, has(proofs, factors.First)
 }

@@ -185,6 +185,10 @@ func TestAdopt(t *testing.T) {
 		{name: "another account", a: account.Account{ID: "a2", State: account.Active}},
 		{name: "isolated client", c: clients.Client{SSOIsolated: true}, a: active},
 		{name: "the client refuses SMS", c: clients.Client{RefusedSecond: []string{"sms"}}, a: active, proofs: []string{"password"}},
+		{name: "max_age is not met by a proof that the client refuses", t: func(t *Transaction) { t.Ask.MaxAge = seconds(60) },
+			s: func(s *session.Session) {
+				s.Proofs = []factors.Proof{at(password, now.Add(-10*time.Minute)), at(sms, now)}
+			}, c: clients.Client{RefusedSecond: []string{"sms"}}, a: active},
 		{name: "the client refuses passwords", c: clients.Client{AllowedFirst: []string{"esign"}}, a: active},
 		{name: "another person expected", t: func(t *Transaction) { t.Ask.HintSubject = "pw_2" }, a: active},
 	} {

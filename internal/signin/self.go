@@ -21,10 +21,13 @@ type SelfAsk struct {
 	MaxAge time.Duration // 0 = a living session is enough
 }
 
-// StartSelf begins a sign-in to Kapi's own pages. It refuses a path that leads elsewhere, as a defect.
+// StartSelf begins a sign-in to Kapi's own pages. It refuses a path that leads elsewhere or could be read so.
 func (f *Flow) StartSelf(ctx context.Context, a SelfAsk, v Visit) (Transaction, error) {
 	path, ok := selfPath(a.Path)
-	if !ok || len(v.Browser) == 0 {
+	switch {
+	case !ok: // whoever typed the address, not we: such as /me?\
+		return Transaction{}, fault.New(fault.Invalid, "")
+	case len(v.Browser) == 0:
 		return Transaction{}, fault.New(fault.Internal, "")
 	}
 	back, err := json.Marshal(path)

@@ -32,9 +32,10 @@ func TestStartSelfRefusesOtherPlaces(t *testing.T) {
 	for _, a := range []struct {
 		path    string
 		browser []byte
-	}{{"/console", []byte("b")}, {"//evil.example/me", []byte("b")}, {"/me", nil}} {
-		if _, err := f.StartSelf(t.Context(), SelfAsk{Path: a.path}, Visit{Browser: a.browser}); err == nil || fault.KindOf(err) != fault.Internal {
-			t.Errorf("%q: %v", a.path, err)
+		kind    fault.Kind
+	}{{"/console", []byte("b"), fault.Invalid}, {"//evil.example/me", []byte("b"), fault.Invalid}, {`/me?\`, []byte("b"), fault.Invalid}, {"/me", nil, fault.Internal}} {
+		if _, err := f.StartSelf(t.Context(), SelfAsk{Path: a.path}, Visit{Browser: a.browser}); err == nil || fault.KindOf(err) != a.kind {
+			t.Errorf("%q: %v, want kind %v", a.path, err, a.kind)
 		}
 	}
 }

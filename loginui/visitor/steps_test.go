@@ -1,8 +1,10 @@
 package visitor
 
 import (
+	"context"
 	"errors"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +16,7 @@ import (
 	"github.com/kapi-id/kapi/internal/htmlcheck"
 	"github.com/kapi-id/kapi/internal/secret"
 	"github.com/kapi-id/kapi/internal/signin"
+	"github.com/kapi-id/kapi/storage"
 )
 
 func TestFirstPage(t *testing.T) {
@@ -275,6 +278,51 @@ func TestConsent(t *testing.T) {
 	path = w.start(func(a *signin.Ask) { a.Login = true })
 	w.password(path, "right")
 	w.leads(w.post(path+"/consent", "consent", "yes"), "/authorize/callback?id="+strings.TrimPrefix(path, "/signin/"))
+}
+
+// The session that the sign-in stood on ends, perhaps from another device, while its consent page is open.
+func TestConsentAfterTheSessionEnded(t *testing.T) {
+	w := newWorld(t, func(c *clients.Client) { c.Consent = "once" })
+	first := w.start()
+	w.password(first, "right")
+	w.leads(w.post(first+"/consent", "consent", "yes"), "/authorize/callback?id="+strings.TrimPrefix(first, "/signin/"))
+	path := w.start(func(a *signin.Ask) { a.Scopes = append(a.Scopes, "email") })
+	w.leads(w.get(path), path+"/consent")
+	id := w.person.Account.ID
+	if err := w.db.EndSessions(t.Context(), id, "", w.clock.Now()); err != nil {
+		t.Fatal(err)
+	}
+	w.leads(w.post(path+"/consent", "consent", "yes"), path+"/with/door")
+	if agreed, err := w.db.Consent(t.Context(), id, w.client.ID); err != nil || slices.Contains(agreed, "email") {
+		t.Errorf("agreed to %v by nobody, %v", agreed, err)
+	}
+	w.leads(w.password(path, "right"), path+"/consent")
+}
+
+// again is a database whose transactions all lose once.
+type again struct{ *storage.DB }
+
+func (db again) Atomically(ctx context.Context, fn func(context.Context) error) error {
+	lost := errors.New("lost")
+	err := db.DB.Atomically(ctx, func(ctx context.Context) error { return errors.Join(fn(ctx), lost) })
+	if err == nil || !errors.Is(err, lost) {
+		return errors.New("the transaction was not taken back")
+	}
+	return db.DB.Atomically(ctx, fn)
+}
+
+func TestATransactionThatRunsTwiceIsMeteredOnce(t *testing.T) {
+	w := newWorld(t)
+	var seen []signin.Observation
+	w.flow.Store, w.flow.Observe = again{w.db}, func(o signin.Observation) { seen = append(seen, o) }
+	path := w.start(func(a *signin.Ask) { a.Want = acr.Substantial })
+	w.leads(w.password(path, "right"), path+"/with/sms")
+	w.says(w.post(path+"/with/sms", "code", "000000"), 422)
+	w.leads(w.post(path+"/with/sms", "code", "123456"), "/authorize/callback?id="+strings.TrimPrefix(path, "/signin/"))
+	want := []signin.Observation{{Factor: "door", Client: "rp", Outcome: "ok"}, {Factor: "sms", Client: "rp", Outcome: "wrong"}, {Factor: "sms", Client: "rp", Outcome: "ok"}}
+	if !slices.Equal(seen, want) {
+		t.Errorf("metered %+v, want %+v", seen, want)
+	}
 }
 
 func TestChooseAccount(t *testing.T) {
