@@ -69,6 +69,20 @@ func TestChangePassword(t *testing.T) {
 	}
 }
 
+// A session that was idle too long opens nothing, but the refresh tokens given out in it live until it is ended.
+func TestChangedPasswordEndsIdleSessions(t *testing.T) {
+	w := newWorld(t)
+	b := w.browser(w.session("s1", ayse, 0, true))
+	w.session("s2", ayse, time.Hour, true)
+	idle := w.sessions["s2"]
+	idle.SeenAt = w.now.Add(-session.Idle)
+	w.sessions["s2"] = idle
+	b.submit(b.get("/me/password"), "/me/password", "password", oldWord, "new_password", newWord).to("/me?done=password.")
+	if w.sessions["s2"].EndedAt.IsZero() {
+		t.Error("the idle session, and what was given out in it, is still good")
+	}
+}
+
 func TestGuessingTheCurrentPassword(t *testing.T) {
 	w := newWorld(t)
 	b := w.browser(w.session("s1", ayse, 0, true))

@@ -144,19 +144,20 @@ func (h *Handler) endOthers(w http.ResponseWriter, r *http.Request, m me) error 
 	return h.say(w, r, m, "/me/sessions", reasonOthers)
 }
 
-// closeOthers ends every session but this one and records it, inside a transaction.
+// closeOthers ends every session but this one and records it, inside a transaction. It ends also those that are idle and on
+// nobody's list: clients may still refresh their tokens in them.
 func (h *Handler) closeOthers(ctx context.Context, m me) error {
 	now := h.Now()
 	list, err := h.Sessions.SessionsOf(ctx, m.account.ID, now)
 	if err != nil {
 		return err
 	}
+	if err := h.Sessions.EndSessions(ctx, m.account.ID, m.session.ID, now); err != nil {
+		return err
+	}
 	n := others(list, m)
 	if n == 0 {
 		return nil
-	}
-	if err := h.Sessions.EndSessions(ctx, m.account.ID, m.session.ID, now); err != nil {
-		return err
 	}
 	return h.Record.Record(ctx, h.event(m, audit.SessionEnded, map[string]string{"reason": reasonOthers, "count": strconv.Itoa(n)}))
 }
