@@ -355,7 +355,7 @@ func (k *kit) claimsOf(token string) map[string]any {
 	if err := json.Unmarshal(k.raw("GET", "/keys", nil, nil).Body.Bytes(), &set); err != nil {
 		k.Fatal(err)
 	}
-	sig, err := jose.ParseSigned(token, signing)
+	sig, err := jose.ParseSignedCompact(token, signing)
 	if err != nil {
 		k.Fatal(err)
 	}

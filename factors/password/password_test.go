@@ -20,8 +20,8 @@ import (
 
 const (
 	ayse account.ID = "0199a000-0000-7000-8000-000000000001"
-	good            = "yağmurlu bir salı sabahı"
-	bad             = "yağmurlu bir cuma sabahı"
+	good string     = "yağmurlu bir salı sabahı"
+	bad  string     = "yağmurlu bir cuma sabahı"
 )
 
 // cheap keeps tests quick; what is measured with it is how often, never how long.

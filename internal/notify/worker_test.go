@@ -111,7 +111,7 @@ func TestO4_NeverExpiredNorUsed(t *testing.T) {
 	// It expires between the claim and the second gateway.
 	slow := &gate{name: "slow", do: func(context.Context, int) error {
 		b.clock.add(10 * time.Minute)
-		return refuse(nil, 0)
+		return refuse(t.Context(), 0)
 	}}
 	second := &gate{name: "second"}
 	b2 := newBench(Route{Gateway: slow, Weight: 1}, Route{Gateway: second})

@@ -193,7 +193,7 @@ func TestRequestHasAnEnd(t *testing.T) {
 
 func TestHandle(t *testing.T) {
 	h := Handle(func(http.ResponseWriter, *http.Request) error { return errors.New("no") },
-		func(w http.ResponseWriter, _ *http.Request, err error) { http.Error(w, err.Error(), 418) })
+		func(w http.ResponseWriter, _ *http.Request, err error) { http.Error(w, err.Error(), http.StatusTeapot) })
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
 	if w.Code != 418 || strings.TrimSpace(w.Body.String()) != "no" {

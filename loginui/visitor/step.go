@@ -89,7 +89,7 @@ func (t *turn) takeAnswer() error {
 	if err == nil {
 		return t.next(now, step, out, nil)
 	}
-	shown, status, ok := t.mendable(name, err)
+	status, ok, shown := t.mendable(name, err)
 	if !ok {
 		return err
 	}
@@ -99,23 +99,23 @@ func (t *turn) takeAnswer() error {
 
 // mendable says what a failed answer reads like on the page it came from, and whether it belongs there at all. A wrong
 // first factor is one sentence, whatever was wrong; which field it names tells nothing.
-func (t *turn) mendable(name string, err error) (shown error, status int, ok bool) {
+func (t *turn) mendable(name string, err error) (status int, ok bool, shown error) {
 	f := fault.Of(err)
 	switch f.Kind {
 	case fault.Internal, fault.NotFound, fault.Conflict:
-		return nil, 0, false
+		return 0, false, nil
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		return nil, 0, false
+		return 0, false, nil
 	}
 	if errors.Is(err, factors.ErrWrong) {
-		return wrong(t.flow.Factors.Get(name), f, t.r.PostForm), http.StatusUnprocessableEntity, true
+		return http.StatusUnprocessableEntity, true, wrong(t.flow.Factors.Get(name), f, t.r.PostForm)
 	}
 	f = t.pages.Settle(t.w, t.r, err)
 	if f.Kind == fault.Invalid {
-		return f, http.StatusUnprocessableEntity, true
+		return http.StatusUnprocessableEntity, true, f
 	}
-	return f, page.Status(f), true
+	return page.Status(f), true, f
 }
 
 // wrong makes a new fault each time: factors.ErrWrong is shared and must not be written to.
@@ -144,7 +144,7 @@ func (t *turn) sendAgain() error {
 		t.redirect(t.path("with/"+name) + "?sent=1")
 		return nil
 	}
-	shown, status, ok := t.mendable(name, err)
+	status, ok, shown := t.mendable(name, err)
 	if !ok {
 		return err
 	}

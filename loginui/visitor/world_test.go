@@ -143,7 +143,6 @@ type world struct {
 	pages   *page.Pages
 	handler http.Handler
 	door    *door
-	side    *door
 	sms     *knock
 	app     *knock
 	person  enrolment.Record
