@@ -63,7 +63,7 @@ func (f *Flow) complete(ctx context.Context, s *state, v Visit) (Outcome, error)
 	}
 	stands.Level, stands.SeenAt, stands.Network, stands.Agent = Reached(stands.Proofs, t.Ceiling), now, v.Network, v.Agent
 	t.Session, t.SessionEnds = stands.ID, stands.ExpiresAt
-	s.changed(func(ctx context.Context) error { return f.place(ctx, found, stands, raised, hash) },
+	s.changed(func(ctx context.Context) error { return f.place(ctx, found, stands, raised, hash, v) },
 		func(ctx context.Context) error { return f.recordCompleted(ctx, s, &t, v) })
 	err := f.commit(ctx, s, &t)
 	if err != nil {
@@ -81,13 +81,18 @@ func (f *Flow) complete(ctx context.Context, s *state, v Visit) (Outcome, error)
 var errSessionGone = errors.New("the adopted session has ended")
 
 // place writes the session that stands; another person's session in this browser ends.
-func (f *Flow) place(ctx context.Context, found, stands session.Session, raised bool, hash []byte) error {
+func (f *Flow) place(ctx context.Context, found, stands session.Session, raised bool, hash []byte, v Visit) error {
 	if raised {
 		return f.Sessions.RotateSession(ctx, stands, hash)
 	}
 	if found.ID != "" {
 		err := f.Sessions.EndSession(ctx, found.Account, found.ID, f.Now())
 		if err != nil && !errors.Is(err, fault.ErrNotFound) {
+			return err
+		}
+		// In the record of the one who was signed in, without a word about who came.
+		ended := Transaction{Ask: Ask{Client: Self}, Progress: Progress{Account: found.Account, Session: found.ID}}
+		if err := f.record(ctx, audit.SessionEnded, "ok", &ended, v, map[string]string{"reason": "replaced"}); err != nil {
 			return err
 		}
 	}

@@ -3,6 +3,7 @@ package visitor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http/httptest"
 	"slices"
 	"strings"
@@ -12,11 +13,13 @@ import (
 	"github.com/kapi-id/kapi/clients"
 	"github.com/kapi-id/kapi/factors"
 	"github.com/kapi-id/kapi/internal/acr"
+	"github.com/kapi-id/kapi/internal/audit"
 	"github.com/kapi-id/kapi/internal/fault"
 	"github.com/kapi-id/kapi/internal/htmlcheck"
 	"github.com/kapi-id/kapi/internal/secret"
 	"github.com/kapi-id/kapi/internal/signin"
 	"github.com/kapi-id/kapi/storage"
+	"github.com/kapi-id/kapi/storage/storagetest"
 )
 
 func TestFirstPage(t *testing.T) {
@@ -297,6 +300,26 @@ func TestConsentAfterTheSessionEnded(t *testing.T) {
 		t.Errorf("agreed to %v by nobody, %v", agreed, err)
 	}
 	w.leads(w.password(path, "right"), path+"/consent")
+}
+
+// Whoever signs in at a browser where somebody else is signed in ends that session, and the record of its owner says so.
+func TestAnotherPersonEndsTheSession(t *testing.T) {
+	w := newWorld(t)
+	w.password(w.start(), "right")
+	first := w.person
+	w.person = storagetest.Record()
+	if _, _, err := w.db.SavePerson(t.Context(), w.person); err != nil {
+		t.Fatal(err)
+	}
+	path := w.start(func(a *signin.Ask) { a.Login = true })
+	w.leads(w.password(path, "right"), "/authorize/callback?id="+strings.TrimPrefix(path, "/signin/"))
+	if left, err := w.db.SessionsOf(t.Context(), first.Account.ID, w.clock.Now()); err != nil || len(left) != 0 {
+		t.Errorf("%d sessions of the first person live on, %v", len(left), err)
+	}
+	events, err := w.db.EventsOf(t.Context(), string(first.Account.ID), []audit.Name{audit.SessionEnded}, time.Time{}, 10)
+	if err != nil || len(events) != 1 || events[0].Session == "" || strings.Contains(fmt.Sprint(events[0]), string(w.person.Account.ID)) {
+		t.Errorf("the record says %+v, %v", events, err)
+	}
 }
 
 // again is a database whose transactions all lose once.
