@@ -185,9 +185,6 @@ func (c *checker) flow() {
 	if code && !slices.Contains(words, "openid") {
 		c.bad("scope", "must hold openid, or no sign-in can be asked for")
 	}
-	if slices.Contains(words, "offline_access") && !c.grants("refresh_token") {
-		c.bad("scope", "offline_access has no effect without the grant refresh_token; add it to grant_types or remove the scope")
-	}
 }
 
 // tokens: algorithms, subjects, access tokens.

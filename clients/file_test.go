@@ -98,6 +98,9 @@ func TestParseFile_Accepts(t *testing.T) {
 		{"offline", `"redirect_uris":["https://a.example/cb"],"grant_types":["authorization_code","refresh_token"],"scope":"openid  offline_access"`, func(c Registration) bool {
 			return slices.Equal(c.Scopes, []string{"openid", "offline_access"})
 		}},
+		{"offline without the grant", `"redirect_uris":["https://a.example/cb"],"scope":"openid offline_access"`, func(c Registration) bool {
+			return slices.Equal(c.Scopes, []string{"openid", "offline_access"}) && !slices.Contains(c.GrantTypes, "refresh_token") // nothing is granted for it
+		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := parse(t, `[{"client_id":"c",`+tc.members+`}]`)[0]
@@ -154,7 +157,6 @@ func TestParseFile_Refuses(t *testing.T) {
 		{"no response type", web + `,"response_types":[]`, "response_types: the grant"},
 		{"scope", web + `,"scope":"openid profil"`, `scope: "profil" is not known`},
 		{"scope without openid", web + `,"scope":"profile"`, "scope: must hold openid"},
-		{"offline without refresh", web + `,"scope":"openid offline_access"`, "scope: offline_access has no effect"},
 
 		{"no redirect", `"client_name":"x"`, "redirect_uris: is empty"},
 		{"redirect of a machine", `"grant_types":["client_credentials"],` + web, "redirect_uris: has no use"},
