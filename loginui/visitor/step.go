@@ -10,6 +10,7 @@ import (
 	"github.com/gorilla/mux"
 
 	"github.com/kapi-id/kapi/factors"
+	"github.com/kapi-id/kapi/internal/account"
 	"github.com/kapi-id/kapi/internal/fault"
 	"github.com/kapi-id/kapi/internal/signin"
 	"github.com/kapi-id/kapi/loginui/page"
@@ -43,8 +44,11 @@ func (t *turn) challenge(status int, ch factors.Challenge, step signin.Step, beg
 	host := stepView{Action: t.path("with/" + name), First: step.Do == signin.AskFirst, Others: t.others(step, name)}
 	v := t.view()
 	v.Err = answered
-	if answered != nil {
+	switch {
+	case answered != nil:
 		v.Values = t.r.PostForm
+	case host.First:
+		v.Values = hinted(t.t.Ask.LoginHint)
 	}
 	if begun != nil {
 		if f := fault.Of(begun); f.Kind == fault.Internal || f.Kind == fault.Conflict || f.Kind == fault.NotFound {
@@ -71,6 +75,16 @@ func (t *turn) challenge(status int, ch factors.Challenge, step signin.Step, beg
 	}
 	v.Host, v.Data, v.Refresh = host, ch.Page.Data, ch.Wait
 	return t.pages.Render(t.w, t.r, status, page.In(Host, name+"/page"), v)
+}
+
+// hinted fills in the ID number a client knows (OpenID Connect Core §3.1.2.1, login_hint). Whatever else a client sends
+// for a hint is dropped, so that no page shows text of its choice.
+func hinted(hint string) url.Values {
+	n, err := account.ParseNationalID(hint)
+	if err != nil {
+		return nil
+	}
+	return url.Values{"national_id": {string(n)}}
 }
 
 // others are the ways on offer besides the one that is shown.

@@ -42,6 +42,28 @@ func TestFirstPage(t *testing.T) {
 	}
 }
 
+// A client's hint fills in an ID number and nothing else, and never beats what the person typed.
+func TestLoginHint(t *testing.T) {
+	w := newWorld(t)
+	for hint, want := range map[string]string{"": "", "10000000146": "10000000146", "100 000 001 46": "10000000146",
+		"10000000147": "", "ayse@example.org": "", "Call 0900 123": "", `"><script>`: ""} {
+		path := w.start(func(a *signin.Ask) { a.LoginHint = hint }) + "/with/door"
+		shown := func(r reply) string {
+			i, err := r.One("#national_id")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return i.Attr("value")
+		}
+		if got := shown(w.get(path)); got != want {
+			t.Errorf("hint %q: the field holds %q, want %q", hint, got, want)
+		}
+		if got := shown(w.post(path, "national_id", "20000000282", "password", "wrong")); got != "20000000282" {
+			t.Errorf("hint %q: what was typed became %q", hint, got)
+		}
+	}
+}
+
 func TestOneFactorReachesTheClient(t *testing.T) {
 	w := newWorld(t)
 	path := w.start()
