@@ -48,6 +48,8 @@ func (db *DB) openPostgres(ctx context.Context, conns int) error {
 	setDefault(c.RuntimeParams, "statement_timeout", strconv.FormatInt(statementTimeout.Milliseconds(), 10))
 	setDefault(c.RuntimeParams, "idle_in_transaction_session_timeout", "10000")
 	setDefault(c.RuntimeParams, "plan_cache_mode", "force_generic_plan")
+	// A plan that was made while a table was empty would scan it, and be kept while a large file of people fills it.
+	setDefault(c.RuntimeParams, "enable_seqscan", "off")
 	setDefault(c.RuntimeParams, "jit", "off")
 	config.MaxConns = int32(conns)
 	config.MaxConnLifetime, config.MaxConnLifetimeJitter = time.Hour, 5*time.Minute // finds a new primary, spreads after a restart

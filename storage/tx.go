@@ -72,7 +72,11 @@ func (db *DB) afterCommit(ctx context.Context, fn func()) {
 }
 
 func (db *DB) once(ctx context.Context, fn func(context.Context) error) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*patience)
+	limit := 2 * patience
+	if ctx.Value(patientKey{}) != nil {
+		limit = time.Hour
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	t := &tx{}
 	var end func(commit bool) error
@@ -326,4 +330,11 @@ func drain(rows pgx.Rows, each func(scan) error) error {
 	}
 	rows.Close()
 	return rows.Err()
+}
+
+type patientKey struct{}
+
+// Patient returns a ctx whose transactions may take an hour instead of 8 s: for commands that import files, never for requests.
+func Patient(ctx context.Context) context.Context {
+	return context.WithValue(ctx, patientKey{}, true)
 }

@@ -70,18 +70,13 @@ func serveBench() int {
 	}
 	defer a.Close()
 	if files := os.Getenv(serverEnv); files != "1" {
-		for _, apply := range []struct {
-			name string
-			do   func(context.Context, io.Reader, io.Writer) error
-		}{{"clients.json", a.ApplyClients}, {"people.json", a.ApplyPeople}} {
-			f, err := os.Open(filepath.Join(files, apply.name))
-			if err == nil {
-				err = apply.do(ctx, f, io.Discard)
-			}
-			if err != nil {
-				fmt.Fprintln(os.Stderr, err)
-				return 1
-			}
+		if err := apply(ctx, files, "clients*.json", a.ApplyClients); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		if err := apply(ctx, files, "people*.json", a.ApplyPeople); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
 		}
 	}
 	if err := a.Refresh(ctx); err != nil {
@@ -93,6 +88,24 @@ func serveBench() int {
 		return 1
 	}
 	return 0
+}
+
+func apply(ctx context.Context, dir, pattern string, do func(context.Context, io.Reader, io.Writer) error) error {
+	names, err := filepath.Glob(filepath.Join(dir, pattern))
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		f, err := os.Open(name)
+		if err == nil {
+			err = do(ctx, f, io.Discard)
+			f.Close()
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // settingsOf leaves out what is the bench's own.
@@ -212,7 +225,7 @@ func start(b *testing.B, db string) *world {
 		secretOf("rp"), redirect, secretOf("machine"))), 0o600); err != nil {
 		b.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "people.json"), population(), 0o600); err != nil {
+	if err := populate(dir); err != nil {
 		b.Fatal(err)
 	}
 	w.server = spawn(b, database, dir, serverEnv+"="+dir, "KAPI_SMS=inbox:"+inbox.URL)
@@ -253,23 +266,27 @@ func (w *world) code(n, had int) string {
 	return ""
 }
 
-// population is the people file: people without and with two-factor on, and as many others as are wanted.
-func population() []byte {
+// populate writes the people files: people without and with two-factor on, and as many others as are wanted, so many to
+// a file that it stays below the limit of 32 MiB.
+func populate(dir string) error {
+	const each = 50_000
 	more, _ := strconv.Atoi(os.Getenv("KAPI_BENCH_PEOPLE"))
-	var f strings.Builder
-	f.WriteByte('[')
-	for i := range 2*people + more {
-		if i > 0 {
-			f.WriteByte(',')
+	all := 2*people + more
+	for first := 0; first < all; first += each {
+		var f strings.Builder
+		for i := first; i < min(first+each, all); i++ {
+			fmt.Fprintf(&f, `,{"national_id":%q,"kind":"citizen","given_name":"Deniz","family_name":"Kara","birthdate":"1980-01-01","phone":%q,"phone_grade":"id_verified"`, number(i), phoneOf(i))
+			if i < 2*people {
+				fmt.Fprintf(&f, `,"password":%q,"two_factor":%v`, passphrase, i >= people)
+			}
+			f.WriteByte('}')
 		}
-		fmt.Fprintf(&f, `{"national_id":%q,"kind":"citizen","given_name":"Deniz","family_name":"Kara","birthdate":"1980-01-01","phone":%q,"phone_grade":"id_verified"`, number(i), phoneOf(i))
-		if i < 2*people {
-			fmt.Fprintf(&f, `,"password":%q,"two_factor":%v`, passphrase, i >= people)
+		name := filepath.Join(dir, fmt.Sprintf("people-%08d.json", first))
+		if err := os.WriteFile(name, []byte("["+f.String()[1:]+"]"), 0o600); err != nil {
+			return err
 		}
-		f.WriteByte('}')
 	}
-	f.WriteByte(']')
-	return []byte(f.String())
+	return nil
 }
 
 func phoneOf(i int) string { return fmt.Sprintf("+90555%07d", i) }

@@ -7,6 +7,7 @@ import (
 	"github.com/kapi-id/kapi/factors/password"
 	"github.com/kapi-id/kapi/internal/account"
 	"github.com/kapi-id/kapi/internal/enrolment"
+	"github.com/kapi-id/kapi/storage"
 )
 
 type personCmd struct {
@@ -50,7 +51,7 @@ func (x *opened) applyPeople(ctx context.Context, r io.Reader, passwords *passwo
 			}
 			return prepared.Write, nil
 		}}
-	report, err := importer.Apply(ctx, people, x.now())
+	report, err := importer.Apply(storage.Patient(ctx), people, x.now())
 	if err != nil {
 		return err
 	}
