@@ -122,11 +122,17 @@ func logger(w io.Writer, level string) *slog.Logger {
 	return slog.New(requestIDs{slog.NewJSONHandler(w, &slog.HandlerOptions{Level: l})})
 }
 
-// requestIDs adds the request id to every record of a request.
+// requestIDs adds the request id to every record of a request that does not carry it: a name twice in one object is no
+// JSON that every reader takes.
 type requestIDs struct{ slog.Handler }
 
 func (h requestIDs) Handle(ctx context.Context, r slog.Record) error {
-	if id := web.RequestID(ctx); id != "" {
+	named := false
+	r.Attrs(func(a slog.Attr) bool {
+		named = a.Key == "request"
+		return !named
+	})
+	if id := web.RequestID(ctx); id != "" && !named {
 		r.AddAttrs(slog.String("request", id))
 	}
 	return h.Handler.Handle(ctx, r)

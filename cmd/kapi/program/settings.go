@@ -61,7 +61,7 @@ var settings = []setting{
 	{name: "METRICS_LISTEN", help: "host:port of /metrics; off unless set", take: takeAddress("METRICS_LISTEN", func(s *Settings) *string { return &s.MetricsListen })},
 	{name: "GEO_FILE", help: "MMDB file that turns networks into places, followed when it changes; without it pages show the network", take: text(func(s *Settings) *string { return &s.GeoFile })},
 	{name: "LOG_LEVEL", def: "info", help: "debug, info, warn or error", take: takeLevel},
-	{name: "AUTO_MIGRATE", def: "false", help: "let serve bring a Postgres schema up (SQLite always is)", take: takeBool(func(s *Settings) *bool { return &s.AutoMigrate })},
+	{name: "AUTO_MIGRATE", def: "false", help: "let serve bring a Postgres schema up (SQLite always is)", take: takeBool("KAPI_AUTO_MIGRATE", func(s *Settings) *bool { return &s.AutoMigrate })},
 	{name: "TEST_CLOCK", help: "a file with a shift such as -2h, only in builds with -tags testclock", take: takeTestClock},
 }
 
@@ -112,6 +112,9 @@ func resolve(flags map[string]string, environ []string, configFile string) (Sett
 			v = st.def
 		}
 		if v == "" {
+			if st.def != "" { // a variable of a template that nobody filled, most likely
+				problems = append(problems, fmt.Errorf("%s is empty: give it a value, or remove it for %s", st.variable(), st.def))
+			}
 			continue
 		}
 		if err := st.take(&s, v); err != nil {
@@ -158,7 +161,7 @@ func collect(values map[string]string, lines []string, where string) (problems [
 }
 
 func unknown(key, where string) error {
-	best, least := "", 4
+	best, least := "", min(4, (len(key)-len("KAPI_"))/2+1) // a short name is near to anything
 	for _, s := range settings {
 		if d := distance(key, s.variable()); d < least {
 			best, least = s.variable(), d
@@ -296,14 +299,14 @@ func takeLevel(s *Settings, v string) error {
 	return nil
 }
 
-func takeBool(field func(*Settings) *bool) func(*Settings, string) error {
+func takeBool(name string, field func(*Settings) *bool) func(*Settings, string) error {
 	return func(s *Settings, v string) error {
 		switch v {
 		case "true":
 			*field(s) = true
 		case "false":
 		default:
-			return fmt.Errorf("%q: true or false", v)
+			return fmt.Errorf("%s %q: true or false", name, v)
 		}
 		return nil
 	}
