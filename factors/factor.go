@@ -79,6 +79,12 @@ type Resender interface {
 	Again(ctx context.Context, try Try) error
 }
 
+// Reader is an optional extra: it says, before a try is counted, what cannot be an answer at all, such as an empty field.
+// What it says must not depend on the person.
+type Reader interface {
+	Readable(answer Answer) error
+}
+
 // Renewer is an optional extra: a factor whose secret may have to be changed before a sign-in completes (Proof.Renew),
 // such as an office password. Its Pages hold renew.html. What cannot stand as a new secret is a *fault.Error in the field.
 type Renewer interface {

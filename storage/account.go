@@ -16,7 +16,7 @@ var (
 )
 
 // Columns of accounts a, in the order that accountRow scans them.
-const accountColumns = "a.id, a.state, a.ceiling, a.two_factor, a.two_factor_since, a.locale, a.created_at, a.version"
+const accountColumns = "a.id, a.state, a.ceiling, a.two_factor, a.two_factor_since, a.proofs_since, a.locale, a.created_at, a.version"
 
 // accountRow is a row of accounts.
 type accountRow struct {
@@ -25,6 +25,7 @@ type accountRow struct {
 	Ceiling        int64
 	TwoFactor      int64
 	TwoFactorSince int64
+	ProofsSince    int64
 	Locale         string
 	CreatedAt      int64 `gorm:"autoCreateTime:false"`
 	Version        int64
@@ -33,13 +34,13 @@ type accountRow struct {
 func (accountRow) TableName() string { return "accounts" }
 
 func (r *accountRow) dest() []any {
-	return []any{&r.ID, &r.State, &r.Ceiling, &r.TwoFactor, &r.TwoFactorSince, &r.Locale, &r.CreatedAt, &r.Version}
+	return []any{&r.ID, &r.State, &r.Ceiling, &r.TwoFactor, &r.TwoFactorSince, &r.ProofsSince, &r.Locale, &r.CreatedAt, &r.Version}
 }
 
 func (r *accountRow) account() account.Account {
 	return account.Account{
 		ID: account.ID(r.ID), State: account.State(r.State), Ceiling: acr.Level(r.Ceiling), TwoFactor: r.TwoFactor != 0,
-		TwoFactorSince: moment(r.TwoFactorSince), Locale: r.Locale, CreatedAt: moment(r.CreatedAt), Version: r.Version,
+		TwoFactorSince: moment(r.TwoFactorSince), ProofsSince: moment(r.ProofsSince), Locale: r.Locale, CreatedAt: moment(r.CreatedAt), Version: r.Version,
 	}
 }
 

@@ -48,7 +48,9 @@ var retention = []struct {
 	{"grants", "id", "session_ends", 24 * time.Hour, ""},
 	{"sessions", "id", "expires_at", 90 * 24 * time.Hour, ""},
 	{"throttle_windows", "key", "updated_at", 24 * time.Hour, ""},
-	{"throttle_ladders", "key", "updated_at", 24 * time.Hour, " AND disabled = 0 AND until_at <= ?"},
+	{"throttle_ladders", "key", "updated_at", 24 * time.Hour, " AND disabled = 0 AND failures < 5 AND until_at <= ?"},
+	// A patient guesser must not have the count of "100 in a row" forgotten by waiting a day.
+	{"throttle_ladders", "key", "updated_at", 90 * 24 * time.Hour, " AND disabled = 0 AND until_at <= ?"},
 }
 
 // sweepBatch bounds one DELETE, so that no lock is held and no disk kept busy for long.

@@ -114,15 +114,20 @@ func (db *DB) EndSessions(ctx context.Context, owner account.ID, keep string, at
 	if owner == "" {
 		return errEmpty("account id")
 	}
+	forget(ctx, owner)
 	return db.Atomically(ctx, func(ctx context.Context) error {
 		var ids []any
-		if err := db.rows(ctx, "end sessions", "UPDATE sessions SET ended_at = ? WHERE account_id = ? AND id <> ? AND ended_at = 0 RETURNING id",
+		err := db.rows(ctx, "end sessions", "UPDATE sessions SET ended_at = ? WHERE account_id = ? AND id <> ? AND ended_at = 0 RETURNING id",
 			[]any{micros(at), string(owner), keep}, func(s scan) error {
 				var id string
 				err := s(&id)
 				ids = append(ids, id)
 				return err
-			}); err != nil || len(ids) == 0 {
+			})
+		if err != nil {
+			return err
+		}
+		if err := db.later(ctx, "void proofs", "UPDATE accounts SET proofs_since = ? WHERE id = ?", micros(at), string(owner)); err != nil || len(ids) == 0 {
 			return err
 		}
 		return db.later(ctx, "end grants of sessions", "UPDATE grants SET revoked_at = ? WHERE session_id IN ("+marks(len(ids))+") AND revoked_at = 0",

@@ -235,6 +235,11 @@ func (f *Factor) read(ctx context.Context, id account.ID) (c credential, found b
 	return c, true, nil
 }
 
+// Readable refuses an empty or oversized answer before a try is counted.
+func (f *Factor) Readable(answer factors.Answer) error {
+	return readable(answer.Get("password"), "password")
+}
+
 // readable refuses what is not worth a hash, without looking at who is asking.
 func readable(typed, field string) error {
 	switch {

@@ -46,6 +46,7 @@ func PersonOf(p account.Person, phone, email string) Person {
 var (
 	_ factors.Factor  = (*Factor)(nil)
 	_ factors.Renewer = (*Factor)(nil)
+	_ factors.Reader  = (*Factor)(nil)
 )
 
 func (f *Factor) now() time.Time { return f.kit.Now().UTC().Truncate(time.Microsecond) }

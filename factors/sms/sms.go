@@ -249,6 +249,14 @@ func limited(err error) error {
 
 func seconds(d time.Duration) int { return int((d + time.Second - 1) / time.Second) }
 
+// Readable refuses what is no code before a try is counted.
+func (f *Factor) Readable(answer factors.Answer) error {
+	if _, ok := normalise(answer.Get("code")); !ok {
+		return fault.New(fault.Invalid, "sms.format").In("code")
+	}
+	return nil
+}
+
 // Verify counts the try, compares, and uses the code up when it is right.
 func (f *Factor) Verify(ctx context.Context, try factors.Try, answer factors.Answer) (factors.Proof, error) {
 	code, ok := normalise(answer.Get("code"))

@@ -38,7 +38,8 @@ type Account struct {
 	Ceiling        acr.Level // the highest level the account may reach by its birth
 	TwoFactor      bool
 	TwoFactorSince time.Time
-	Locale         string // "tr" or "en"; "" = unknown
+	ProofsSince    time.Time // all sessions were ended then: what was proven before, in a sign-in still under way, counts no more
+	Locale         string    // "tr" or "en"; "" = unknown
 	CreatedAt      time.Time
 	Version        int64
 }

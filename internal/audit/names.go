@@ -19,6 +19,7 @@ const (
 	ClientApplied     Name = "client.applied"
 	ClientSecret      Name = "client.secret_rotated"
 	PersonApplied     Name = "person.applied"
+	PersonUnlocked    Name = "person.unlocked"     // the locks of wrong answers were lifted
 	SigningKeyChanged Name = "signing_key.changed" // Details kid, state
 	ClientRefused     Name = "client.refused"      // client authentication failed
 )
@@ -26,7 +27,7 @@ const (
 var versions = map[Name]int{
 	SigninFirst: 1, SigninSecond: 1, SigninCompleted: 1, SigninRefused: 1, PasswordChanged: 1, TwoFactorOn: 1,
 	TwoFactorOff: 1, CodeSent: 1, SessionEnded: 1, ConsentGiven: 1, GrantIssued: 1, TokenIssued: 1, TokenRevoked: 1,
-	TokenReuse: 1, ClientApplied: 1, ClientSecret: 1, PersonApplied: 1, SigningKeyChanged: 1, ClientRefused: 1,
+	TokenReuse: 1, ClientApplied: 1, ClientSecret: 1, PersonApplied: 1, PersonUnlocked: 1, SigningKeyChanged: 1, ClientRefused: 1,
 }
 
 // Version returns the schema version of a registered name; 0 for an unknown one, which no store may write.

@@ -69,7 +69,8 @@ type Store interface {
 	// EndSession ends one session of the account, and with it every grant made in it. Ending twice is no error; a session of
 	// somebody else is fault.ErrNotFound.
 	EndSession(ctx context.Context, owner account.ID, id string, at time.Time) error
-	// EndSessions ends all sessions of the account but one ("" = none kept) and their grants.
+	// EndSessions ends all sessions of the account but one ("" = none kept) and their grants, and voids what was proven in
+	// sign-ins still under way (account.Account.ProofsSince).
 	EndSessions(ctx context.Context, owner account.ID, keep string, at time.Time) error
 	// SessionsOf lists the living sessions, newest first.
 	SessionsOf(ctx context.Context, owner account.ID, now time.Time) ([]Session, error)

@@ -130,7 +130,7 @@ func (f *Flow) who(ctx context.Context, s *state, v Visit, x factors.Factor, ans
 	var w who
 	if info.Stage == factors.Second {
 		w.account = s.account
-		w.key = "second:" + info.Name + ":" + string(s.account.ID)
+		w.key = secondKey(info.Name, s.account.ID)
 		w.keys = []string{w.key}
 		return w, nil
 	}
@@ -138,7 +138,7 @@ func (f *Flow) who(ctx context.Context, s *state, v Visit, x factors.Factor, ans
 	if err != nil {
 		return w, err
 	}
-	person := "first:" + info.Name + ":" + hex.EncodeToString(f.Keys.Index("throttle", string(n)))
+	person := firstKey(f.Keys, info.Name, n)
 	w.key, w.keys = person, []string{person}
 	a, err := f.Accounts.AccountByNationalID(ctx, n)
 	switch {
@@ -162,10 +162,34 @@ func (f *Flow) who(ctx context.Context, s *state, v Visit, x factors.Factor, ans
 	return w, nil
 }
 
+func firstKey(k Keys, factor string, n account.NationalID) string {
+	return "first:" + factor + ":" + hex.EncodeToString(k.Index("throttle", string(n)))
+}
+
+func secondKey(factor string, id account.ID) string { return "second:" + factor + ":" + string(id) }
+
+// TryKeys are the counters of a person's tries with any of the factors, for whoever lifts a lock on purpose. The counters of
+// known browsers are not among them: they lock nobody but that browser.
+func TryKeys(k Keys, r *factors.Registry, n account.NationalID, id account.ID) []string {
+	var keys []string
+	for _, f := range r.All(factors.First) {
+		keys = append(keys, firstKey(k, f.Info().Name, n))
+	}
+	for _, f := range r.All(factors.Second) {
+		keys = append(keys, secondKey(f.Info().Name, id))
+	}
+	return keys
+}
+
 // judge counts the try, then lets the factor compare. While the key rests a first factor does no work and reads like a
 // wrong answer; a second factor, whose person is known, says how long.
 func (f *Flow) judge(ctx context.Context, s *state, v Visit, x factors.Factor, w who, answer factors.Answer) (factors.Proof, error) {
 	info := x.Info()
+	if r, ok := x.(factors.Reader); ok { // locked or not, it reads the same
+		if err := r.Readable(answer); err != nil {
+			return factors.Proof{}, err
+		}
+	}
 	if info.Tries != (factors.Tries{}) {
 		verdict, err := f.Throttle.Take(ctx, w.key, throttle.Ladder(info.Tries), f.Now())
 		if err != nil {

@@ -253,6 +253,12 @@ func (f *Flow) gather(ctx context.Context, s *state) error {
 		}
 		s.account = a
 	}
+	if s.void() {
+		s.t.Progress = Progress{Begun: true, Lang: s.t.Lang}
+		s.account = account.Account{}
+		s.changed()
+		return nil
+	}
 	s.facts.Account = s.account
 	s.facts.Subject = s.client.Subject(f.Keys.Subject, s.t.Account)
 	if !has(s.t.Proofs, factors.Second) && (s.account.TwoFactor || max(s.t.Ask.Want, s.t.Ask.Must) > Reached(s.t.Proofs, s.account.Ceiling)) {
@@ -265,6 +271,17 @@ func (f *Flow) gather(ctx context.Context, s *state) error {
 		}
 	}
 	return nil
+}
+
+// void says that all sessions of the person were ended after something was proven here: whoever parked a sign-in with a
+// stolen password must not bring it to an end afterwards. What a living session brought along counts.
+func (s *state) void() bool {
+	for _, p := range s.t.Proofs[min(s.t.Adopted, len(s.t.Proofs)):] {
+		if p.At.Before(s.account.ProofsSince) {
+			return true
+		}
+	}
+	return false
 }
 
 // seconds finds the second factors that suit the account. One that cannot tell is not offered; the others still are.

@@ -1,6 +1,7 @@
 package program_test
 
 import (
+	"bytes"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -9,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kapi-id/kapi/cmd/kapi/program"
 	"github.com/kapi-id/kapi/internal/testkapi"
 )
 
@@ -177,5 +179,57 @@ func TestF3_LockingSomebodyOut(t *testing.T) {
 			}
 			k.Clock.Add(time.Hour)
 		}
+	})
+}
+
+// A sign-in that was parked half way with the right password does not outlive "sign out everywhere".
+func TestB1_ParkedSignIn(t *testing.T) {
+	each(t, func(t *testing.T, k *testkapi.Kapi) {
+		rp := k.RP("ssi", map[string]any{"kapi_consent": "always"})
+		own, thief := testkapi.NewBrowser(t), testkapi.NewBrowser(t)
+		thief.Open(rp.URL())
+		signIn(k, thief, mehmet, mehmetPassword, "", 0)
+		parked := thief.URL.String()
+		k.Clock.Add(time.Minute)
+		own.Open(k.URL + "/me")
+		signIn(k, own, mehmet, mehmetPassword, "", 0)
+		own.Open("/me/sessions")
+		own.Open("/me/password").Submit(map[string]string{"password": mehmetPassword, "new_password": "uzun bir yol ve tren"})
+		k.Clock.Add(time.Second)
+		r := send(t, thief, http.MethodPost, parked, url.Values{"consent": {"yes"}})
+		if strings.Contains(r.Location, "callback") || thief.Cookie("kapi-session") != "" {
+			t.Fatalf("the parked sign-in went to %s", r.Location)
+		}
+		thief.Open(parked).See("Password")
+		own.Open(k.URL + "/me").See("My account") // the owner's own session goes on
+	})
+}
+
+// A lock reads the same whatever was typed, and after a hundred wrong answers an administrator lifts it.
+func TestF1_DisabledAndUnlocked(t *testing.T) {
+	each(t, func(t *testing.T, k *testkapi.Kapi) {
+		rp, b := k.RP("ssi", nil), testkapi.NewBrowser(t)
+		page := b.Open(rp.URL()).URL.String()
+		for range 100 {
+			send(t, b, http.MethodPost, page, url.Values{"national_id": {mehmet}, "password": {"not this one"}})
+			k.Clock.Add(time.Hour + time.Second)
+			page = b.Open(rp.URL()).URL.String()
+		}
+		k.Clock.Add(48 * time.Hour)
+		b.Open(rp.URL())
+		signIn(k, b, mehmet, mehmetPassword, "", 0)
+		b.See(wrongSignIn)
+		empty := send(t, b, http.MethodPost, b.URL.String(), url.Values{"national_id": {mehmet}, "password": {""}})
+		other := send(t, b, http.MethodPost, b.URL.String(), url.Values{"national_id": {hasan}, "password": {""}})
+		if empty.Status != other.Status || strings.Contains(empty.Body, wrongSignIn) != strings.Contains(other.Body, wrongSignIn) {
+			t.Error("an empty password tells who is locked")
+		}
+		var out, errs bytes.Buffer
+		if status := program.Main([]string{"person", "unlock", mehmet}, environ(k), &out, &errs); status != 0 {
+			t.Fatal(errs.String())
+		}
+		b.Open(rp.URL())
+		signIn(k, b, mehmet, mehmetPassword, "", 0)
+		rp.Answer(b)
 	})
 }

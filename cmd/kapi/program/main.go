@@ -68,7 +68,7 @@ func newParser(con *console, exit func(code int)) (*kong.Kong, error) {
 	cli := commands{}
 	for _, c := range []*configured{
 		&cli.Serve.configured, &cli.Migrate.configured, &cli.Client.Apply.configured, &cli.Client.List.configured,
-		&cli.Client.Show.configured, &cli.Client.RotateSecret.configured, &cli.Person.Apply.configured,
+		&cli.Client.Show.configured, &cli.Client.RotateSecret.configured, &cli.Person.Apply.configured, &cli.Person.Unlock.configured,
 		&cli.Keys.List.configured, &cli.Keys.Rotate.configured, &cli.Audit.Verify.configured,
 	} {
 		*c = newConfigured()

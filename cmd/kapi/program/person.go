@@ -2,16 +2,23 @@ package program
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 
+	"github.com/kapi-id/kapi/factors"
 	"github.com/kapi-id/kapi/factors/password"
 	"github.com/kapi-id/kapi/internal/account"
+	"github.com/kapi-id/kapi/internal/audit"
 	"github.com/kapi-id/kapi/internal/enrolment"
+	"github.com/kapi-id/kapi/internal/fault"
+	"github.com/kapi-id/kapi/internal/signin"
 	"github.com/kapi-id/kapi/storage"
 )
 
 type personCmd struct {
-	Apply personApplyCmd `cmd:"" help:"Bring people in from a file of the civil registry, or for tests."`
+	Apply  personApplyCmd  `cmd:"" help:"Bring people in from a file of the civil registry, or for tests."`
+	Unlock personUnlockCmd `cmd:"" help:"Lift the locks that wrong answers have put on a person."`
 }
 
 type personApplyCmd struct {
@@ -57,4 +64,52 @@ func (x *opened) applyPeople(ctx context.Context, r io.Reader, passwords *passwo
 	}
 	_, err = report.WriteTo(out)
 	return err
+}
+
+type personUnlockCmd struct {
+	configured
+	NationalID string `arg:"" help:"ID number."`
+}
+
+func (personUnlockCmd) Help() string {
+	return `After five wrong answers in a row a factor rests, up to an hour; after a hundred it is off until somebody lifts that here. Make
+sure by other means who is asking. The record says that it was done.
+
+Example:
+  kapi person unlock 10000000146`
+}
+
+func (c personUnlockCmd) Run(ctx context.Context, con *console) error {
+	return c.with(ctx, con, func(x *opened) error {
+		n, err := account.ParseNationalID(c.NationalID)
+		if err != nil {
+			return errors.New("this is no ID number: 11 digits with a right checksum")
+		}
+		a, err := x.db.AccountByNationalID(ctx, n)
+		if errors.Is(err, fault.ErrNotFound) {
+			return errors.New("there is no such person")
+		}
+		if err != nil {
+			return err
+		}
+		passwords, err := x.passwords(password.Options{})
+		if err != nil {
+			return err
+		}
+		registry, err := factors.NewRegistry(x.factors(passwords, nil)...)
+		if err != nil {
+			return err
+		}
+		err = x.db.Atomically(ctx, func(ctx context.Context) error {
+			if err := x.db.Clear(ctx, signin.TryKeys(keyed{x.ring}, registry, n, a.ID)...); err != nil {
+				return err
+			}
+			return x.db.Record(ctx, audit.Event{At: x.now(), Name: audit.PersonUnlocked, Outcome: "ok", Actor: "cli", Subject: string(a.ID)})
+		})
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintln(con.out, "unlocked")
+		return err
+	})
 }

@@ -20,6 +20,7 @@ CREATE TABLE accounts (
     ceiling BIGINT NOT NULL,
     two_factor BIGINT NOT NULL,
     two_factor_since BIGINT NOT NULL,
+    proofs_since BIGINT NOT NULL DEFAULT 0,
     locale TEXT COLLATE "C" NOT NULL,
     created_at BIGINT NOT NULL,
     version BIGINT NOT NULL,

@@ -20,6 +20,7 @@ CREATE TABLE accounts (
     ceiling INTEGER NOT NULL,
     two_factor INTEGER NOT NULL,
     two_factor_since INTEGER NOT NULL,
+    proofs_since INTEGER NOT NULL DEFAULT 0,
     locale TEXT NOT NULL,
     created_at INTEGER NOT NULL,
     version INTEGER NOT NULL,
