@@ -148,7 +148,7 @@ func (f *Flow) who(ctx context.Context, s *state, v Visit, x factors.Factor, ans
 	case a.State == account.Active:
 		w.account = a
 	}
-	if device := f.knownDevice(v.Known, a.ID); device != "" {
+	if device := f.knownDevice(v.Known, a); device != "" {
 		w.key = person + ":" + device
 		w.keys = append(w.keys, w.key)
 	}

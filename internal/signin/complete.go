@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -70,7 +71,7 @@ func (f *Flow) complete(ctx context.Context, s *state, v Visit) (Outcome, error)
 		return Outcome{}, err
 	}
 	s.t = t
-	out := Outcome{SessionToken: token, Known: f.know(v.Known, t.Account)}
+	out := Outcome{SessionToken: token, Known: f.know(v.Known, s.account)}
 	if s.client.SSOIsolated {
 		out.SessionToken = ""
 	}
@@ -118,17 +119,18 @@ func merge(old, added []factors.Proof) []factors.Proof {
 }
 
 // The known-device cookie is an id and up to maxKnown MACs, one for each person who completed a sign-in with this
-// browser. It proves nothing to anybody: it only gives the browser a try counter of its own.
+// browser. It proves nothing to anybody: it only gives the browser a try counter of its own. When all sessions of the
+// person are ended, as by a change of password, the cookies that were given out before know nobody any more.
 const maxKnown = 5
 
 // knownDevice returns the device's id if the cookie knows the account, else "".
-func (f *Flow) knownDevice(cookie string, id account.ID) string {
+func (f *Flow) knownDevice(cookie string, a account.Account) string {
 	device, macs := splitKnown(cookie)
-	if device == "" || id == "" {
+	if device == "" || a.ID == "" {
 		return ""
 	}
 	for _, m := range macs {
-		if b, err := base64.RawURLEncoding.DecodeString(m); err == nil && f.Keys.CheckKnown(b, "known", device, string(id)) {
+		if b, err := base64.RawURLEncoding.DecodeString(m); err == nil && f.Keys.CheckKnown(b, knownParts(device, a)...) {
 			return device
 		}
 	}
@@ -136,8 +138,8 @@ func (f *Flow) knownDevice(cookie string, id account.ID) string {
 }
 
 // know returns the cookie with the account added, "" if it is known already.
-func (f *Flow) know(cookie string, id account.ID) string {
-	if f.knownDevice(cookie, id) != "" {
+func (f *Flow) know(cookie string, a account.Account) string {
+	if f.knownDevice(cookie, a) != "" {
 		return ""
 	}
 	device, macs := splitKnown(cookie)
@@ -145,9 +147,13 @@ func (f *Flow) know(cookie string, id account.ID) string {
 		token, _ := f.Keys.NewToken()
 		device, macs = token[:22], nil
 	}
-	mac := base64.RawURLEncoding.EncodeToString(f.Keys.Known("known", device, string(id)))
+	mac := base64.RawURLEncoding.EncodeToString(f.Keys.Known(knownParts(device, a)...))
 	macs = append([]string{mac}, macs...)
 	return device + "." + strings.Join(macs[:min(len(macs), maxKnown)], ".")
+}
+
+func knownParts(device string, a account.Account) []string {
+	return []string{"known", device, string(a.ID), strconv.FormatInt(a.ProofsSince.UnixMicro(), 10)}
 }
 
 func splitKnown(cookie string) (device string, macs []string) {

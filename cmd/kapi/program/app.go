@@ -17,6 +17,7 @@ import (
 	"github.com/kapi-id/kapi/factors/password"
 	"github.com/kapi-id/kapi/internal/audit"
 	"github.com/kapi-id/kapi/internal/contact/reach"
+	"github.com/kapi-id/kapi/internal/fault"
 	"github.com/kapi-id/kapi/internal/notify"
 	"github.com/kapi-id/kapi/internal/place"
 	"github.com/kapi-id/kapi/internal/secret"
@@ -269,6 +270,9 @@ func (a *App) ready(ctx context.Context) error {
 		return errors.New("stopping")
 	}
 	if err := a.db.Ready(ctx, a.now()); err != nil {
+		return err
+	}
+	if _, err := a.db.Account(ctx, "nobody"); !errors.Is(err, fault.ErrNotFound) { // a schema of another version would say so here
 		return err
 	}
 	skew, err := a.skew(ctx)
