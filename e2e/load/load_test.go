@@ -39,7 +39,7 @@ var operations = []struct {
 // atOnce visitors keep the server busy: a server that is woken for each request would mostly be measured waking up.
 const atOnce = 8
 
-// BenchmarkOperations measures on SQLite and on Postgres. KAPI_BENCH_PEOPLE is how many people there are besides (10).
+// BenchmarkOperations measures on SQLite and on Postgres. BENCH_PEOPLE is how many people there are besides (10).
 func BenchmarkOperations(b *testing.B) {
 	for _, db := range []string{"sqlite", "postgres"} {
 		b.Run(db, func(b *testing.B) {

@@ -43,7 +43,7 @@ func secretOf(client string) string { return "the secret of " + client + ", long
 func serveBench() int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	if file := os.Getenv("KAPI_BENCH_PROFILE"); file != "" { // of the measured process
+	if file := os.Getenv("BENCH_PROFILE"); file != "" { // of the measured process
 		f, err := os.Create(file)
 		if err == nil {
 			err = pprof.StartCPUProfile(f)
@@ -270,7 +270,7 @@ func (w *world) code(n, had int) string {
 // a file that it stays below the limit of 32 MiB.
 func populate(dir string) error {
 	const each = 50_000
-	more, _ := strconv.Atoi(os.Getenv("KAPI_BENCH_PEOPLE"))
+	more, _ := strconv.Atoi(os.Getenv("BENCH_PEOPLE"))
 	all := 2*people + more
 	for first := 0; first < all; first += each {
 		var f strings.Builder

@@ -95,6 +95,9 @@ func (x *opened) kit(name string, phone factors.Messenger) factors.Kit {
 
 // passwords is the password factor without a server around it.
 func (x *opened) passwords(o password.Options) (*password.Factor, error) {
+	if o.Profile.Name == "" {
+		o.Profile = x.Passwords
+	}
 	return password.New(x.kit(password.Name, nil), x.ring, x.about, o)
 }
 

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/kapi-id/kapi/factors/password"
 )
 
 // Settings are the resolved configuration, documented in docs/operating.md. The zero value is not usable: enter with
@@ -29,6 +31,7 @@ type Settings struct {
 	MetricsListen  string
 	GeoFile        string
 	LogLevel       string
+	Passwords      password.Profile
 	AutoMigrate    bool
 	TestClock      string
 }
@@ -60,6 +63,7 @@ var settings = []setting{
 	{name: "TRUSTED_PROXIES", help: "addresses or prefixes whose X-Forwarded-For is believed, comma-separated", take: takeProxies},
 	{name: "METRICS_LISTEN", help: "host:port of /metrics; off unless set", take: takeAddress("METRICS_LISTEN", func(s *Settings) *string { return &s.MetricsListen })},
 	{name: "GEO_FILE", help: "MMDB file that turns networks into places, followed when it changes; without it pages show the network", take: text(func(s *Settings) *string { return &s.GeoFile })},
+	{name: "PASSWORD_PROFILE", def: "nist", help: "rules for new passwords: nist, gateway or gateway-older", take: takeProfile},
 	{name: "LOG_LEVEL", def: "info", help: "debug, info, warn or error", take: takeLevel},
 	{name: "AUTO_MIGRATE", def: "false", help: "let serve bring a Postgres schema up (SQLite always is)", take: takeBool("KAPI_AUTO_MIGRATE", func(s *Settings) *bool { return &s.AutoMigrate })},
 	{name: "TEST_CLOCK", help: "a file with a shift such as -2h, only in builds with -tags testclock", take: takeTestClock},
@@ -287,6 +291,13 @@ func takeProxies(s *Settings, v string) error {
 			p = netip.PrefixFrom(a, a.BitLen())
 		}
 		s.TrustedProxies = append(s.TrustedProxies, p)
+	}
+	return nil
+}
+
+func takeProfile(s *Settings, v string) (err error) {
+	if s.Passwords, err = password.ProfileNamed(v); err != nil {
+		return fmt.Errorf("KAPI_PASSWORD_PROFILE: %w", err)
 	}
 	return nil
 }

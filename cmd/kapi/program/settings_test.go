@@ -58,6 +58,8 @@ func TestResolve(t *testing.T) {
 			return len(s.TrustedProxies) == 2 && s.TrustedProxies[1].String() == "::1/128"
 		}},
 		{name: "no proxy", env: []string{"KAPI_TRUSTED_PROXIES=me"}, err: "no address"},
+		{name: "password rules", env: []string{"KAPI_PASSWORD_PROFILE=gateway"}, check: func(s Settings) bool { return s.Passwords.Name == "gateway" }},
+		{name: "no such password rules", env: []string{"KAPI_PASSWORD_PROFILE=lax"}, err: "KAPI_PASSWORD_PROFILE"},
 		{name: "level", env: []string{"KAPI_LOG_LEVEL=loud"}, err: "debug, info, warn or error"},
 		{name: "the test clock", env: []string{"KAPI_TEST_CLOCK=x"}, err: "release build"},
 		{name: "all mistakes at once", env: []string{"KAPI_LOG_LEVEL=loud", "KAPI_LISTEN=here"}, err: "want host:port"},
