@@ -1,0 +1,135 @@
+package signin
+
+import (
+	"context"
+	"errors"
+
+	"github.com/kapi-id/kapi/factors"
+	"github.com/kapi-id/kapi/internal/account"
+	"github.com/kapi-id/kapi/internal/fault"
+	"github.com/kapi-id/kapi/internal/session"
+)
+
+// load gathers the facts and, on the first visit, decides about single sign-on.
+func (f *Flow) load(ctx context.Context, t Transaction, v Visit) (*state, error) {
+	s := &state{t: t}
+	var err error
+	if s.client, err = f.Client(ctx, t.Ask.Client); err != nil {
+		return nil, err
+	}
+	if t.State != Open {
+		return s, nil
+	}
+	if !t.Begun {
+		if err := f.begin(ctx, s, v); err != nil {
+			return nil, err
+		}
+	}
+	return s, f.gather(ctx, s)
+}
+
+// begin adopts the living session of this browser, or decides that there is none to adopt.
+func (f *Flow) begin(ctx context.Context, s *state, v Visit) error {
+	s.t.Begun = true
+	found, err := f.sessionOf(ctx, v)
+	if err != nil {
+		return err
+	}
+	s.session = found
+	if found.ID != "" {
+		a, err := f.Accounts.Account(ctx, found.Account)
+		if err != nil && !errors.Is(err, fault.ErrNotFound) {
+			return err
+		}
+		if proofs, ok := Adopt(s.t, found, a, s.client, s.client.Subject(f.Keys.Subject, a.ID), f.Now()); ok {
+			s.account = a
+			s.t.Account, s.t.Ceiling, s.t.Proofs, s.t.Adopted = a.ID, a.Ceiling, proofs, len(proofs)
+			s.t.Session, s.t.SessionEnds = found.ID, found.ExpiresAt
+		}
+	}
+	if s.t.Adopted > 0 { // else there is nothing to remember: the next visit would decide the same
+		s.changed()
+	}
+	return nil
+}
+
+func (f *Flow) sessionOf(ctx context.Context, v Visit) (session.Session, error) {
+	if v.Session == "" {
+		return session.Session{}, nil
+	}
+	s, err := f.Sessions.SessionByToken(ctx, f.Keys.HashToken(v.Session))
+	if errors.Is(err, fault.ErrNotFound) || (err == nil && !s.Alive(f.Now())) {
+		return session.Session{}, nil
+	}
+	return s, err
+}
+
+// gather loads what the rules may ask of the person: nothing before a first factor, consent only where the client has it.
+func (f *Flow) gather(ctx context.Context, s *state) error {
+	s.facts = Facts{Now: f.Now(), Client: s.client}
+	for _, x := range f.Factors.All(factors.First) {
+		if s.client.TakesFirst(x.Info().Name) {
+			s.facts.Firsts = append(s.facts.Firsts, x.Info().Name)
+		}
+	}
+	if s.t.Account == "" {
+		return nil
+	}
+	if s.account.ID == "" {
+		a, err := f.Accounts.Account(ctx, s.t.Account)
+		if err != nil && !errors.Is(err, fault.ErrNotFound) {
+			return err
+		}
+		s.account = a
+	}
+	if s.void() {
+		s.t.Progress = Progress{Begun: true, Lang: s.t.Lang}
+		s.account = account.Account{}
+		s.changed()
+		return nil
+	}
+	s.facts.Account = s.account
+	s.facts.Subject = s.client.Subject(f.Keys.Subject, s.t.Account)
+	if !has(s.t.Proofs, factors.Second) && (s.account.TwoFactor || max(s.t.Ask.Want, s.t.Ask.Must) > Reached(s.t.Proofs, s.account.Ceiling)) {
+		f.seconds(ctx, s)
+	}
+	if s.client.Consent == "once" && !s.t.Consented {
+		var err error
+		if s.facts.Consent, err = f.Consents.Consent(ctx, s.t.Account, s.client.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// void says that all sessions of the person were ended after something was proven here: whoever parked a sign-in with a
+// stolen password must not bring it to an end afterwards. What a living session brought along counts.
+func (s *state) void() bool {
+	for _, p := range s.t.Proofs[min(s.t.Adopted, len(s.t.Proofs)):] {
+		if p.At.Before(s.account.ProofsSince) {
+			return true
+		}
+	}
+	return false
+}
+
+// seconds finds the second factors that suit the account. One that cannot tell is not offered; the others still are.
+func (f *Flow) seconds(ctx context.Context, s *state) {
+	for _, x := range f.Factors.All(factors.Second) {
+		name := x.Info().Name
+		if a, ok := x.(factors.Available); ok {
+			can, err := a.Available(ctx, s.t.Account)
+			if err != nil {
+				f.log().ErrorContext(ctx, "factor cannot tell whether it is available", "factor", name, "err", err)
+			}
+			if err != nil || !can {
+				continue
+			}
+		}
+		if !s.client.TakesSecond(name) {
+			s.facts.Refused = true
+			continue
+		}
+		s.facts.Seconds = append(s.facts.Seconds, name)
+	}
+}
