@@ -2,8 +2,10 @@ package e2e
 
 import (
 	"fmt"
+	"net/http"
 	"net/url"
 	"testing"
+	"time"
 )
 
 // T1: what an institution calls itself is text. Every page is inspected for scripts and for reports of its policy, as in
@@ -18,17 +20,19 @@ func TestT1_HostileNames(t *testing.T) {
 		`{{.Lang}} ${7*7} <svg onload=alert(1)>`,
 		`javascript:alert(1)`,
 	}
+	var clients []any
 	for i, name := range names {
-		id := fmt.Sprintf("hostile-%d", i)
-		c.kapi("client", "apply", c.file(id+".json", []any{map[string]any{
-			"client_id": id, "client_name": name, "client_name#tr": name, "client_secret": portalSecret,
+		clients = append(clients, map[string]any{
+			"client_id": fmt.Sprintf("hostile-%d", i), "client_name": name, "client_name#tr": name, "client_secret": portalSecret,
 			"redirect_uris": []string{c.Portal + "/callback"}, "scope": "openid profile", "kapi_consent": "always",
-		}}))
+		})
 	}
+	c.kapi("client", "apply", c.file("hostile.json", clients))
 	ask := func(i int) string {
 		return c.Issuer + "/authorize?" + url.Values{"client_id": {fmt.Sprintf("hostile-%d", i)}, "response_type": {"code"}, "scope": {"openid profile"},
 			"redirect_uri": {c.Portal + "/callback"}, "code_challenge": {"E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"}, "code_challenge_method": {"S256"}}.Encode()
 	}
+	c.knows(ask(0))
 	b := Visit(t, How{})
 	for i, name := range names {
 		b.Open(ask(i)).At(c.Issuer + "/signin/").See(name)
@@ -39,4 +43,22 @@ func TestT1_HostileNames(t *testing.T) {
 		}
 	}
 	b.SignsIn(ayse).Confirms(c, ayse).See(`javascript:alert(1)`) // and on the consent page
+}
+
+// knows waits until the running server has seen what a command changed beside it, which takes up to two seconds.
+func (c *Country) knows(authorize string) {
+	c.t.Helper()
+	client := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	for range 600 {
+		resp, err := client.Get(authorize)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode == http.StatusSeeOther {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	c.t.Fatalf("the server never knew the client of %s", authorize)
 }
