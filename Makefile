@@ -25,7 +25,7 @@ test: install format ## Test everything; as root on Debian install what is missi
 	$(STATIC) build ./...
 	echo "== vet"
 	$(STATIC) vet ./...
-	echo "== tests: unit, both databases, journeys in-process and in a browser, race detector"
+	echo "== tests: unit, both databases, journeys in-process and in a browser; race detector but for the browser"
 	if [ "$$($(GO) env CGO_ENABLED)" = 1 ] && command -v "$$($(GO) env CC)" >/dev/null; then
 	  # Not in e2e: it drives a browser with a library that races with itself, and kapi as processes of their own.
 	  $(GO) test -race -timeout 20m $$($(GO) list $(PKG) | grep -v '/e2e')

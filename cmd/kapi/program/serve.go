@@ -35,7 +35,7 @@ func (c serveCmd) Run(ctx context.Context, con *console) error {
 	return a.serve(ctx, drainWait)
 }
 
-// collectLess trades memory under load, a few tens of MiB, for the fifth of the CPU that collecting a heap of 8 MiB again and again
+// collectLess trades memory under load, a few tens of MiB, for the seventh of the CPU (in a profile of sign-ins) that collecting a heap of 8 MiB again and again
 // costs. GOGC in the environment wins.
 func collectLess() {
 	if os.Getenv("GOGC") == "" {
