@@ -6,8 +6,10 @@
 package factors
 
 import (
+	"cmp"
 	"context"
 	"io/fs"
+	"net/http"
 	"net/url"
 	"time"
 
@@ -44,7 +46,17 @@ type Info struct {
 	Stage Stage
 	Order int // among its stage, lowest first
 	Tries Tries
+	// Counter is the name under which wrong answers count, where several factors share one count, such as codes that all go to
+	// one number; "" = Name.
+	Counter string
+	// After names the first factors after which a second one is offered; nil = any.
+	After []string
+	// YieldsTo names the second factors in whose presence this one is not offered: who has a registered device gets no SMS.
+	YieldsTo []string
 }
+
+// CountedAs is the name under which wrong answers count.
+func (i Info) CountedAs() string { return cmp.Or(i.Counter, i.Name) }
 
 // Tries is how the host slows guessing of one person's factor: after Free wrong answers in a row every further one
 // locks for First, doubling up to Most; at Disable in a row the factor is off until it is renewed. The zero Tries means
@@ -69,9 +81,34 @@ type Factor interface {
 }
 
 // Available is an optional extra: a second factor says whether this person can use it now, without side effects. What
-// it cannot find out is no. First factors and factors without it are always available.
+// it cannot find out is no. First factors and factors without it are always available. A *Hindrance says that the person has
+// the factor and why it cannot be used now.
 type Available interface {
 	Available(ctx context.Context, id account.ID) (bool, error)
+}
+
+// Hindrance is why a factor that a person has cannot be used now. The pages have a sentence and a way out for each Reason
+// ("explain.REASON").
+type Hindrance struct{ Reason string }
+
+// Reasons of a Hindrance.
+const (
+	SIMChanged = "sim"      // the SIM card was changed: codes to the number may reach a stranger
+	SIMUnknown = "operator" // the operator cannot say whether it was changed; unknown is never "not changed"
+)
+
+func (h *Hindrance) Error() string { return "cannot be used now: " + h.Reason }
+
+// Waiter is an optional extra of a factor whose answer comes by another way than the page, such as an approval on a phone. The
+// page asks every few seconds; Over is true once the answer is there, yes or no, and the page should be sent. It only reads.
+type Waiter interface {
+	Over(ctx context.Context, try Try) (bool, error)
+}
+
+// Mounter is an optional extra: endpoints for machines, such as an app on a phone, below /factors/NAME/, which is cut off the
+// path. No cookie counts there: a request proves itself.
+type Mounter interface {
+	Endpoints() http.Handler
 }
 
 // Resender is an optional extra: POST …/again. It is refused by limits of its own.
@@ -98,6 +135,10 @@ type Purpose string
 const (
 	SignIn    Purpose = "signin"
 	TwoFactor Purpose = "two_factor" // proving the phone when two-factor authentication is switched on
+	Change    Purpose = "change"     // confirming a change of one's own account
+	Enrol     Purpose = "enrol"      // setting up this factor
+	Lost      Purpose = "lost"       // saying that the registered device is lost
+	Recovery  Purpose = "recovery"   // a new password for a forgotten one
 )
 
 // Try is what a factor may know of the moment, and nothing else.
@@ -110,6 +151,8 @@ type Try struct {
 	Network string     // for limits: an IPv4 address or an IPv6 /64
 	Place   string     // for showing: where that is, in Lang; the network where nobody knows
 	Lang    string     // "tr" or "en"
+	Agent   string     // the browser, as its User-Agent says; for showing
+	Person  string     // the person's name; only where a factor is set up (Enroller)
 }
 
 // Answer is the submitted form, each field once.

@@ -12,7 +12,13 @@ type Kit struct {
 	Credentials Credentials
 	Tickets     Tickets
 	Phone       Messenger
+	Accounts    Accounts
 	Now         func() time.Time
+}
+
+// Accounts tells a factor of the account what it may know: whether two-factor authentication is on, and since when.
+type Accounts interface {
+	Account(ctx context.Context, id account.ID) (account.Account, error)
 }
 
 // Credential is one secret of one person: a password hash, a seed, a public key. Only the clear columns can be
@@ -74,7 +80,7 @@ type Tickets interface {
 // Message to a person, sent over the channel the factor names, to the ID-verified number of the account.
 type Message struct {
 	Account  account.ID
-	Channel  string // "sms"
+	Channel  string // "sms", "sim" or "messenger"
 	Text     string
 	Deadline time.Time // never delivered after it
 	Binding  string    // counts sends
@@ -89,6 +95,12 @@ type Messenger interface {
 	Allow(ctx context.Context, id account.ID, network string) error
 	// Up says whether the channel can deliver now, from the breaker's state alone, with no call of its own.
 	Up(channel string) bool
+	// Lines are the channels by which a code can reach the ID-verified number by the person's operator and subscription: of
+	// "messenger", "sim" and "sms", best first, whether up or not; none without such a number.
+	Lines(ctx context.Context, id account.ID) ([]string, error)
+	// Trusted says whether the number may be relied on now: nil, or a *Hindrance after a change of the SIM card or where the
+	// operator cannot tell. An answer of the operator counts for 60 s. Ask at send and at verify; never inside a transaction.
+	Trusted(ctx context.Context, id account.ID) error
 	// MAC binds a code to its purpose and place; equal inputs give equal outputs.
 	MAC(parts ...string) []byte
 }

@@ -139,6 +139,30 @@ type contactsJSON struct {
 	VerifiedAt int64         `json:"verified_at,omitempty"`
 	Email      string        `json:"email,omitempty"`
 	Verified   bool          `json:"email_verified,omitempty"`
+
+	How       string   `json:"how,omitempty"`
+	Operator  string   `json:"operator,omitempty"`
+	Lines     []string `json:"lines,omitempty"`
+	BlockedAt int64    `json:"blocked_at,omitempty"`
+	TrustedAt int64    `json:"trusted_at,omitempty"`
+
+	EmailAt  int64  `json:"email_verified_at,omitempty"`
+	NewEmail string `json:"new_email,omitempty"`
+	OldPhone string `json:"old_phone,omitempty"`
+	OldEmail string `json:"old_email,omitempty"`
+	OldUntil int64  `json:"old_until,omitempty"`
+
+	NewPhone *contactsJSON `json:"new_phone,omitempty"` // its phone members only
+}
+
+func phoneJSON(p contact.Phone) contactsJSON {
+	return contactsJSON{Phone: p.Number, Grade: p.Grade, VerifiedAt: micros(p.VerifiedAt), How: p.How, Operator: p.Operator, Lines: p.Lines,
+		BlockedAt: micros(p.BlockedAt), TrustedAt: micros(p.TrustedAt)}
+}
+
+func (j contactsJSON) phone() contact.Phone {
+	return contact.Phone{Number: j.Phone, Grade: j.Grade, VerifiedAt: moment(j.VerifiedAt), How: j.How, Operator: j.Operator, Lines: j.Lines,
+		BlockedAt: moment(j.BlockedAt), TrustedAt: moment(j.TrustedAt)}
 }
 
 // Contacts returns phone and e-mail; the zero Contacts for an account without any.
@@ -163,19 +187,57 @@ func (db *DB) Contacts(ctx context.Context, id account.ID) (contact.Contacts, er
 	return db.unsealContacts(id, sealed)
 }
 
-func (db *DB) sealContacts(id account.ID, c contact.Contacts) ([]byte, error) {
-	return db.sealJSON("people.contacts", string(id), contactsJSON{
-		c.Phone.Number, c.Phone.Grade, micros(c.Phone.VerifiedAt), c.Email.Address, c.Email.Verified,
+// ChangeContacts reads, changes and writes the contacts in one transaction; see contact.Changer. The row is taken first, so that
+// two changes at once follow one another.
+func (db *DB) ChangeContacts(ctx context.Context, id account.ID, fn func(*contact.Contacts) error) error {
+	if id == "" {
+		return errEmpty("account id")
+	}
+	return db.Atomically(ctx, func(ctx context.Context) error {
+		forget(ctx, id)
+		var sealed []byte
+		if err := db.row(ctx, "take contacts", "UPDATE people SET contacts = contacts WHERE account_id = ? RETURNING contacts", []any{string(id)}, into(&sealed)); err != nil {
+			return err
+		}
+		c, err := db.unsealContacts(id, sealed)
+		if err != nil {
+			return err
+		}
+		if err := fn(&c); err != nil {
+			return err
+		}
+		if sealed, err = db.sealContacts(id, c); err != nil {
+			return err
+		}
+		return db.later(ctx, "change contacts", "UPDATE people SET contacts = ? WHERE account_id = ?", sealed, string(id))
 	})
+}
+
+func (db *DB) sealContacts(id account.ID, c contact.Contacts) ([]byte, error) {
+	j := phoneJSON(c.Phone)
+	j.Email, j.Verified, j.EmailAt, j.NewEmail = c.Email.Address, c.Email.Verified, micros(c.Email.VerifiedAt), c.NewEmail.Address
+	j.OldPhone, j.OldEmail, j.OldUntil = c.OldPhone, c.OldEmail, micros(c.OldUntil)
+	if c.NewPhone.Number != "" {
+		n := phoneJSON(c.NewPhone)
+		j.NewPhone = &n
+	}
+	return db.sealJSON("people.contacts", string(id), j)
 }
 
 func (db *DB) unsealContacts(id account.ID, sealed []byte) (contact.Contacts, error) {
 	var j contactsJSON
+	if len(sealed) == 0 {
+		return contact.Contacts{}, nil
+	}
 	if err := db.unsealJSON("people.contacts", string(id), sealed, &j); err != nil {
 		return contact.Contacts{}, err
 	}
-	return contact.Contacts{
-		Phone: contact.Phone{Number: j.Phone, Grade: j.Grade, VerifiedAt: moment(j.VerifiedAt)},
-		Email: contact.Email{Address: j.Email, Verified: j.Verified},
-	}, nil
+	c := contact.Contacts{
+		Phone: j.phone(), Email: contact.Email{Address: j.Email, Verified: j.Verified, VerifiedAt: moment(j.EmailAt)},
+		NewEmail: contact.Email{Address: j.NewEmail}, OldPhone: j.OldPhone, OldEmail: j.OldEmail, OldUntil: moment(j.OldUntil),
+	}
+	if j.NewPhone != nil {
+		c.NewPhone = j.NewPhone.phone()
+	}
+	return c, nil
 }

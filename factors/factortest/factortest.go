@@ -91,7 +91,7 @@ var nameForm = regexp.MustCompile(`^[a-z]{2,32}$`)
 
 func info(t *testing.T, _ *Kit, s Subject) {
 	i := s.Factor.Info()
-	if again := s.Factor.Info(); i != again {
+	if again := s.Factor.Info(); !reflect.DeepEqual(i, again) {
 		t.Errorf("Info changed from %+v to %+v", i, again)
 	}
 	if !nameForm.MatchString(i.Name) {

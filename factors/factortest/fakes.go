@@ -17,6 +17,7 @@ import (
 
 	"github.com/kapi-id/kapi/factors"
 	"github.com/kapi-id/kapi/internal/account"
+	"github.com/kapi-id/kapi/internal/acr"
 	"github.com/kapi-id/kapi/internal/fault"
 )
 
@@ -49,6 +50,7 @@ type Kit struct {
 	Credentials *Credentials
 	Tickets     *Tickets
 	Phone       *Messenger
+	Accounts    *Accounts
 }
 
 // NewKit makes an empty kit whose clock stands at now. It serves one factor; a test of two factors makes two.
@@ -56,6 +58,7 @@ func NewKit(now time.Time) *Kit {
 	k := &Kit{Clock: NewClock(now)}
 	k.Credentials = &Credentials{now: k.Clock.Now, rows: map[string]factors.Credential{}}
 	k.Phone = &Messenger{now: k.Clock.Now, endings: map[account.ID]string{}}
+	k.Accounts = &Accounts{rows: map[account.ID]account.Account{}}
 	rand.Read(k.Phone.key[:])
 	k.Tickets = &Tickets{now: k.Clock.Now, phone: k.Phone, rows: map[string]factors.Ticket{}, used: map[string]time.Time{}}
 	return k
@@ -63,7 +66,7 @@ func NewKit(now time.Time) *Kit {
 
 // Factors returns the kit as a factor takes it.
 func (k *Kit) Factors() factors.Kit {
-	return factors.Kit{Credentials: k.Credentials, Tickets: k.Tickets, Phone: k.Phone, Now: k.Clock.Now}
+	return factors.Kit{Credentials: k.Credentials, Tickets: k.Tickets, Phone: k.Phone, Accounts: k.Accounts, Now: k.Clock.Now}
 }
 
 // Credentials keeps rows as storage does: a version that each write moves, handles that are unique.
@@ -294,8 +297,10 @@ type Messenger struct {
 	key     [32]byte
 	endings map[account.ID]string
 	sent    []Sent
+	lines   map[account.ID][]string
 	down    bool
 	refuse  error
+	suspect error
 }
 
 // Give gives a person an ID-verified number with this ending; "" takes it away.
@@ -307,6 +312,23 @@ func (m *Messenger) Give(id account.ID, ending string) {
 		return
 	}
 	m.endings[id] = ending
+}
+
+// Line says by which channels a person with a number can be reached, best first; without it, by "sms".
+func (m *Messenger) Line(id account.ID, channels ...string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.lines == nil {
+		m.lines = map[account.ID][]string{}
+	}
+	m.lines[id] = channels
+}
+
+// Suspect makes Trusted answer err, such as a *factors.Hindrance; nil trusts again.
+func (m *Messenger) Suspect(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.suspect = err
 }
 
 // Break opens or closes the breaker of every channel.
@@ -364,4 +386,44 @@ func (m *Messenger) MAC(parts ...string) []byte {
 		h.Write([]byte(p))
 	}
 	return h.Sum(nil)
+}
+
+func (m *Messenger) Lines(ctx context.Context, id account.ID) ([]string, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch {
+	case m.endings[id] == "":
+		return nil, nil
+	case m.lines[id] != nil:
+		return slices.Clone(m.lines[id]), nil
+	}
+	return []string{"sms"}, nil
+}
+
+func (m *Messenger) Trusted(ctx context.Context, id account.ID) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.suspect
+}
+
+// Accounts are what factors may know of accounts. One that was never put is active with two-factor authentication on.
+type Accounts struct {
+	mu   sync.Mutex
+	rows map[account.ID]account.Account
+}
+
+// Put sets an account.
+func (a *Accounts) Put(x account.Account) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.rows[x.ID] = x
+}
+
+func (a *Accounts) Account(ctx context.Context, id account.ID) (account.Account, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if x, ok := a.rows[id]; ok {
+		return x, nil
+	}
+	return account.Account{ID: id, State: account.Active, Ceiling: acr.High, TwoFactor: true}, nil
 }

@@ -23,6 +23,11 @@ type Phone struct {
 	Number     string
 	Grade      Grade
 	VerifiedAt time.Time
+	How        string    // what proved it ("sms", "strong", "office", "nfc", "file"); "" = not said
+	Operator   string    // as the person file says, e.g. "turkcell"; "" = unknown
+	Lines      []string  // channels besides SMS that the subscription has, best first: "messenger", "sim"
+	BlockedAt  time.Time // the SIM card was changed: no code goes there until it is unblocked; zero = it may be used
+	TrustedAt  time.Time // last unblocked: a change of the SIM card before this moment is known and accepted
 }
 
 // Ending is what may be shown of a number before the person is fully signed in: its last two digits.
@@ -33,19 +38,34 @@ func (p Phone) Ending() string {
 	return p.Number[len(p.Number)-2:]
 }
 
-// Email is an address and whether a code sent there came back.
+// Email is an address and whether a code sent there came back. A verified one is a recovery address.
 type Email struct {
-	Address  string
-	Verified bool
+	Address    string
+	Verified   bool
+	VerifiedAt time.Time
 }
 
 // Contacts of one account; the zero values where there is none.
 type Contacts struct {
 	Phone Phone
 	Email Email
+	// NewPhone and NewEmail were declared to take the place of the others, and do so only once they are proven: a new phone when it
+	// is ID-verified, a new address when a code sent there came back.
+	NewPhone Phone
+	NewEmail Email
+	// OldEmail and OldPhone were replaced until the given moment's hold is over; notices and the undo link go there too.
+	OldPhone, OldEmail string
+	OldUntil           time.Time
 }
 
 // Store reads contacts; an account without any has the zero Contacts.
 type Store interface {
 	Contacts(ctx context.Context, id account.ID) (Contacts, error)
+}
+
+// Changer also changes them: fn is given what is stored and changes it, in the transaction of ctx or one of its own; it may run
+// twice. fault.ErrNotFound for an account without a person.
+type Changer interface {
+	Store
+	ChangeContacts(ctx context.Context, id account.ID, fn func(*Contacts) error) error
 }

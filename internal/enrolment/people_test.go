@@ -50,7 +50,7 @@ func TestParsePeople_Contract(t *testing.T) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
 	least := parsePeople(t, `[{"national_id":"99000000110","kind":"foreigner","given_name":"Ays\u0327e"}]`)[0]
-	if least.Person.GivenName != "Ayşe" || least.TwoFactor != nil || least.Contacts != (contact.Contacts{}) {
+	if least.Person.GivenName != "Ayşe" || least.TwoFactor != nil || !reflect.DeepEqual(least.Contacts, contact.Contacts{}) {
 		t.Errorf("%+v", least)
 	}
 }
@@ -242,7 +242,7 @@ func TestImporter(t *testing.T) {
 		t.Errorf("printed %q", text)
 	}
 	now := r.people[id]
-	if now.Contacts != got.Contacts || !now.Account.TwoFactor || now.Account.Locale != "tr" || now.Person.Address != (account.Address{}) {
+	if !reflect.DeepEqual(now.Contacts, got.Contacts) || !now.Account.TwoFactor || now.Account.Locale != "tr" || now.Person.Address != (account.Address{}) {
 		t.Errorf("%+v", now)
 	}
 	_, text = applyPeople(t, i, `[{"national_id":"10000000146","kind":"citizen","given_name":"Ayşe Nur","two_factor":false,"phone":"+905550000002"}]`)

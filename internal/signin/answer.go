@@ -53,6 +53,23 @@ func (f *Flow) Again(ctx context.Context, t Transaction, v Visit, factor string)
 	return r.Again(ctx, f.try(s, v, s.t.Account))
 }
 
+// Over says whether the answer that the page waits for is there, so that the page should be sent. What is not on offer any
+// more is over too: the page then leads to what is owed.
+func (f *Flow) Over(ctx context.Context, t Transaction, v Visit, factor string) (bool, error) {
+	s, x, _, err := f.offered(ctx, t, v, factor)
+	if errors.Is(err, ErrNotOwed) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	w, ok := x.(factors.Waiter)
+	if !ok {
+		return false, ErrNotOwed
+	}
+	return w.Over(ctx, f.try(s, v, s.t.Account))
+}
+
 // Answer lets the factor judge an answer. The try is counted before it is judged; a right one clears the count, joins
 // the proofs together with its audit event, and what follows is settled at once. A wrong one is factors.ErrWrong, whatever
 // was wrong with it, after the same work and the same time.
@@ -102,7 +119,7 @@ func (f *Flow) offered(ctx context.Context, t Transaction, v Visit, factor strin
 func (f *Flow) try(s *state, v Visit, id account.ID) factors.Try {
 	return factors.Try{
 		Binding: s.t.ID, Purpose: factors.SignIn, Account: id, Service: s.client.DisplayName(v.Lang), Origin: f.Origin,
-		Network: v.Network, Place: f.where(v), Lang: v.Lang,
+		Network: v.Network, Place: f.where(v), Lang: v.Lang, Agent: v.Agent,
 	}
 }
 
@@ -130,7 +147,7 @@ func (f *Flow) who(ctx context.Context, s *state, v Visit, x factors.Factor, ans
 	var w who
 	if info.Stage == factors.Second {
 		w.account = s.account
-		w.key = secondKey(info.Name, s.account.ID)
+		w.key = secondKey(info.CountedAs(), s.account.ID)
 		w.keys = []string{w.key}
 		return w, nil
 	}
@@ -138,7 +155,7 @@ func (f *Flow) who(ctx context.Context, s *state, v Visit, x factors.Factor, ans
 	if err != nil {
 		return w, err
 	}
-	person := firstKey(f.Keys, info.Name, n)
+	person := firstKey(f.Keys, info.CountedAs(), n)
 	w.key, w.keys = person, []string{person}
 	a, err := f.Accounts.AccountByNationalID(ctx, n)
 	switch {
@@ -173,10 +190,10 @@ func secondKey(factor string, id account.ID) string { return "second:" + factor 
 func TryKeys(k Keys, r *factors.Registry, n account.NationalID, id account.ID) []string {
 	var keys []string
 	for _, f := range r.All(factors.First) {
-		keys = append(keys, firstKey(k, f.Info().Name, n))
+		keys = append(keys, firstKey(k, f.Info().CountedAs(), n))
 	}
 	for _, f := range r.All(factors.Second) {
-		keys = append(keys, secondKey(f.Info().Name, id))
+		keys = append(keys, secondKey(f.Info().CountedAs(), id))
 	}
 	return keys
 }

@@ -3,6 +3,7 @@ package signin
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/kapi-id/kapi/factors"
 	"github.com/kapi-id/kapi/internal/account"
@@ -113,23 +114,47 @@ func (s *state) void() bool {
 	return false
 }
 
-// seconds finds the second factors that suit the account. One that cannot tell is not offered; the others still are.
+// seconds finds the second factors that suit the account. One that cannot tell is not offered; the others still are. One
+// that yields to another that the person can use is not there at all: with a registered device no code goes out by SMS.
 func (f *Flow) seconds(ctx context.Context, s *state) {
+	var can []factors.Info
 	for _, x := range f.Factors.All(factors.Second) {
-		name := x.Info().Name
+		info := x.Info()
+		if !follows(info, s.t.Proofs) {
+			continue
+		}
 		if a, ok := x.(factors.Available); ok {
-			can, err := a.Available(ctx, s.t.Account)
-			if err != nil {
-				f.log().ErrorContext(ctx, "factor cannot tell whether it is available", "factor", name, "err", err)
+			yes, err := a.Available(ctx, s.t.Account)
+			var h *factors.Hindrance
+			switch {
+			case errors.As(err, &h):
+				s.facts.Hindered = append(s.facts.Hindered, h.Reason)
+			case err != nil:
+				f.log().ErrorContext(ctx, "factor cannot tell whether it is available", "factor", info.Name, "err", err)
 			}
-			if err != nil || !can {
+			if err != nil || !yes {
 				continue
 			}
 		}
-		if !s.client.TakesSecond(name) {
+		can = append(can, info)
+	}
+	for _, info := range can {
+		if slices.ContainsFunc(can, func(other factors.Info) bool { return slices.Contains(info.YieldsTo, other.Name) }) {
+			continue
+		}
+		if !s.client.TakesSecond(info.Name) {
 			s.facts.Refused = true
 			continue
 		}
-		s.facts.Seconds = append(s.facts.Seconds, name)
+		s.facts.Seconds = append(s.facts.Seconds, info.Name)
 	}
+}
+
+// follows says whether a second factor is offered after the first one that was given; where none was, as for a change of
+// one's own account, it is.
+func follows(info factors.Info, proofs []factors.Proof) bool {
+	i := slices.IndexFunc(proofs, func(p factors.Proof) bool { return p.Stage == factors.First })
+	return info.After == nil || i < 0 || slices.ContainsFunc(proofs, func(p factors.Proof) bool {
+		return p.Stage == factors.First && slices.Contains(info.After, p.Factor)
+	})
 }

@@ -27,10 +27,12 @@ const (
 
 // Step is what is owed now.
 type Step struct {
-	Rule    string
-	Do      Do
-	Offers  []string // names of factors, in the order to show
-	Reason  string   // with Explain: "phone" (none is ID-verified), "client" (this service refuses what the person has), "level"
+	Rule   string
+	Do     Do
+	Offers []string // names of factors, in the order to show
+	// Reason, with Explain: "phone" (none is ID-verified), "client" (this service refuses what the person has), "level", or that
+	// of a factors.Hindrance
+	Reason  string
 	Scopes  []string
 	Refusal Refusal
 }
@@ -44,7 +46,9 @@ type Facts struct {
 	Firsts  []string        // first factors the client takes
 	Seconds []string        // second factors the person can use now and the client takes
 	Refused bool            // the person has a second factor that the client does not take
-	Consent []string        // scopes agreed to before; nil = never asked
+	// Hindered says why second factors that the person has cannot be used now (factors.Hindrance).
+	Hindered []string
+	Consent  []string // scopes agreed to before; nil = never asked
 }
 
 // OAuth errors a rule stands for (OpenID Connect Core §3.1.2.6, Unmet Authentication Requirements 1.0).
@@ -174,6 +178,8 @@ func raised(proofs []factors.Proof, a account.Account) acr.Level {
 func explain(f *Facts, confirmed bool) Step {
 	s := Step{Do: Explain, Reason: "phone"}
 	switch {
+	case len(f.Hindered) > 0 && len(f.Seconds) == 0 && !confirmed:
+		s.Reason = f.Hindered[0]
 	case f.Refused && !confirmed:
 		s.Reason = "client"
 	case confirmed || len(f.Seconds) > 0:

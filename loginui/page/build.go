@@ -119,29 +119,51 @@ func (b *builder) compose(s Source, name string) error {
 		b.pages[name] = &page{source: s.Name, trees: layers(b.files[layoutFile], own), data: data}
 		return nil
 	}
-	if own["factor-page"] == nil {
-		return errors.New(`defines neither "main" nor "factor-page"`)
+	block := hosted(own)
+	if block == "" {
+		return errors.New(`defines none of "main", "factor-page" and "factor-main"`)
 	}
 	for _, host := range s.Hosts {
 		outer := b.files[host]
 		if !isHost(outer) {
 			return fmt.Errorf("there is no host %s", host)
 		}
+		if !shows(outer, block) {
+			continue // a host for the other sort of page
+		}
 		b.pages[In(host, name)] = &page{source: s.Name, trees: layers(b.files[layoutFile], outer, own), data: data, host: b.hostSample(host)}
 	}
 	return nil
 }
 
-// isHost says whether a file wraps the pages of factors: its main shows a "factor-page" it does not define.
-func isHost(trees map[string]*parse.Tree) (host bool) {
-	if trees["main"] == nil || trees["factor-page"] != nil {
+// blocks are what a page of a factor consists of: "factor-page" is asked for in a sign-in or a confirmation, "factor-main" is one
+// of the pages on which people set the factor up.
+var blocks = []string{"factor-page", "factor-main"}
+
+// hosted is the block that a page without "main" defines; "" = none.
+func hosted(trees map[string]*parse.Tree) string {
+	for _, block := range blocks {
+		if trees[block] != nil {
+			return block
+		}
+	}
+	return ""
+}
+
+// isHost says whether a file wraps the pages of factors: its main shows a block it does not define.
+func isHost(trees map[string]*parse.Tree) bool {
+	return slices.ContainsFunc(blocks, func(block string) bool { return shows(trees, block) })
+}
+
+func shows(trees map[string]*parse.Tree, block string) (yes bool) {
+	if trees["main"] == nil || trees[block] != nil {
 		return false
 	}
 	walk(trees["main"].Root, func(n parse.Node) {
 		t, ok := n.(*parse.TemplateNode)
-		host = host || ok && t.Name == "factor-page"
+		yes = yes || ok && t.Name == block
 	})
-	return host
+	return yes
 }
 
 func (b *builder) hostSample(host string) any {

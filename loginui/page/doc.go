@@ -26,6 +26,10 @@
 //	{{define "factor-button"}}…{{end}}    optional: {{if .Data.Open}}{{template "submit" .}}{{end}} where there may be nothing to send
 //	{{define "factor-below"}}…{{end}}     optional: list items (<li><a …>) among the links below the form
 //
+// Further pages of a factor, on which people set it up (factors.Enroller: manage.html and those its acts show), define "heading" and
+// "factor-main" instead; a host such as citizen/factor gives the way back. Their forms are their own and post to
+// {{.Host.Path}}/ACT.
+//
 // # What a template sees
 //
 //	.Data            the page's own struct (of a factor: factors.Page.Data)

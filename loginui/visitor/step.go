@@ -2,6 +2,7 @@ package visitor
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"net/url"
@@ -149,6 +150,17 @@ func firstField(form url.Values) string {
 		return "national_id"
 	}
 	return ""
+}
+
+// showState tells the page's script whether what it waits for is there.
+func (t *turn) showState() error {
+	over, err := t.flow.Over(t.r.Context(), t.t, t.visit, t.factor())
+	if err != nil {
+		return err
+	}
+	t.w.Header().Set("Content-Type", "application/json")
+	t.w.Header().Set("Cache-Control", "no-store")
+	return json.NewEncoder(t.w).Encode(map[string]bool{"over": over})
 }
 
 func (t *turn) sendAgain() error {

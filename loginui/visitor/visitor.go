@@ -85,6 +85,7 @@ func (v *Visitor) Mount(r *mux.Router) {
 	show("/signin/{id}/with/{factor}", (*turn).showFactor)
 	take("/signin/{id}/with/{factor}", (*turn).takeAnswer)
 	take("/signin/{id}/with/{factor}/again", (*turn).sendAgain)
+	show("/signin/{id}/with/{factor}/state", (*turn).showState)
 	show("/signin/{id}/choose", (*turn).showWays)
 	take("/signin/{id}/choose", (*turn).takeWay)
 	show("/signin/{id}/account", (*turn).showAccount)

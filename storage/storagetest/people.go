@@ -39,10 +39,10 @@ func accounts(t *testing.T, b *backend) {
 	}
 	c, err := db.Contacts(bg, id)
 	ok(t, err)
-	if c != r.Contacts {
+	if !reflect.DeepEqual(c, r.Contacts) {
 		t.Errorf("contacts %+v", c)
 	}
-	if c, err = db.Contacts(bg, "nobody"); err != nil || c != (contact.Contacts{}) {
+	if c, err = db.Contacts(bg, "nobody"); err != nil || !reflect.DeepEqual(c, contact.Contacts{}) {
 		t.Errorf("contacts of nobody: %+v %v", c, err)
 	}
 	_, err = db.Account(bg, "nobody")
@@ -76,7 +76,7 @@ func accounts(t *testing.T, b *backend) {
 	if p, err := db.Person(bg, id); err != nil || p != r.Person {
 		t.Errorf("person after change %+v %v", p, err)
 	}
-	if c, err := db.Contacts(bg, id); err != nil || c != r.Contacts {
+	if c, err := db.Contacts(bg, id); err != nil || !reflect.DeepEqual(c, r.Contacts) {
 		t.Errorf("contacts after change %+v %v", c, err)
 	}
 	after, err := db.Account(bg, id)

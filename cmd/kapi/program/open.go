@@ -20,21 +20,20 @@ import (
 // opened is the database with its keys: what every command begins with.
 type opened struct {
 	Settings
-	db   *storage.DB
-	ring *secret.Ring
-	now  func() time.Time
-	log  *slog.Logger
-	more Lines  // of factors, from Options
-	wake func() // the worker; nil without one
+	db    *storage.DB
+	ring  *secret.Ring
+	clock *clock
+	now   func() time.Time // of clock
+	log   *slog.Logger
+	more  Lines  // of factors, from Options
+	wake  func() // the worker; nil without one
 }
 
 // open connects, brings an embedded schema up, and opens the keys. On Postgres an old schema is an error unless
 // KAPI_AUTO_MIGRATE says otherwise.
 func open(ctx context.Context, s Settings, o Options) (*opened, error) {
-	x := &opened{Settings: s, now: o.Now, log: o.Log, more: o.Factors}
-	if x.now == nil {
-		x.now = clock(s.TestClock)
-	}
+	x := &opened{Settings: s, clock: &clock{machine: machineClock(o.Now, s.TestClock), led: !s.sqlite()}, log: o.Log, more: o.Factors}
+	x.now = x.clock.now
 	if x.log == nil {
 		x.log = slog.New(slog.DiscardHandler)
 	}
@@ -42,6 +41,13 @@ func open(ctx context.Context, s Settings, o Options) (*opened, error) {
 	x.db, err = storage.Open(ctx, storage.Config{URL: s.Database, Log: x.log, Now: x.now, Counter: o.Counter, Conns: o.Conns})
 	if err != nil {
 		return nil, err
+	}
+	x.clock.database = func(ctx context.Context) (time.Time, error) {
+		if o.Database != nil {
+			return o.Database(), nil
+		}
+		t, err := x.db.Clock(ctx)
+		return t.Add(shift(s.TestClock)), err
 	}
 	if err := x.unlock(ctx); err != nil {
 		x.db.Close()
@@ -51,6 +57,11 @@ func open(ctx context.Context, s Settings, o Options) (*opened, error) {
 }
 
 func (x *opened) unlock(ctx context.Context) error {
+	if x.clock.led {
+		if _, err := x.compareClocks(ctx); err != nil {
+			return err
+		}
+	}
 	pending, err := x.db.Pending(ctx)
 	if err != nil {
 		return err
@@ -75,6 +86,15 @@ func (x *opened) unlock(ctx context.Context) error {
 	return nil
 }
 
+// compareClocks is clock.compare with a word in the log.
+func (x *opened) compareClocks(ctx context.Context) (ahead time.Duration, err error) {
+	ahead, err = x.clock.compare(ctx)
+	if err == nil && ahead.Abs() > maxQuietSkew {
+		x.log.Warn("this machine's clock differs from the database's", "seconds", ahead.Seconds())
+	}
+	return ahead, err
+}
+
 // keys opens the signing keys; actor is "cli" on the command line.
 func (x *opened) keys(ctx context.Context, actor string) (*keys.Ring, error) {
 	settle := keys.Settle
@@ -86,7 +106,7 @@ func (x *opened) keys(ctx context.Context, actor string) (*keys.Ring, error) {
 
 // kit is what a factor may touch, narrowed to its name.
 func (x *opened) kit(name string, phone factors.Messenger) factors.Kit {
-	k := factors.Kit{Credentials: x.db.Credentials(name), Tickets: x.db.Tickets(name), Phone: phone, Now: x.now}
+	k := factors.Kit{Credentials: x.db.Credentials(name), Tickets: x.db.Tickets(name), Phone: phone, Accounts: x.db, Now: x.now}
 	if x.wake != nil { // what a factor sends goes out at once
 		k.Tickets = reach.Waking(k.Tickets, x.wake)
 	}

@@ -7,6 +7,7 @@ package reach
 import (
 	"context"
 	"encoding/hex"
+	"slices"
 	"time"
 
 	"github.com/nyaruka/phonenumbers"
@@ -106,3 +107,24 @@ func (m *Messenger) Up(channel string) bool { return m.Channels.Up(channel) }
 
 // MAC binds a code to its purpose and place.
 func (m *Messenger) MAC(parts ...string) []byte { return m.Ring.MAC(secret.Pepper, parts...) }
+
+// Lines are the channels by which a code can reach the ID-verified number, best first.
+func (m *Messenger) Lines(ctx context.Context, id account.ID) ([]string, error) {
+	p, err := m.phone(ctx, id)
+	if err != nil || p.Number == "" {
+		return nil, err
+	}
+	return append(slices.Clone(p.Lines), "sms"), nil
+}
+
+// Trusted says whether the number may be relied on now.
+func (m *Messenger) Trusted(ctx context.Context, id account.ID) error {
+	p, err := m.phone(ctx, id)
+	switch {
+	case err != nil:
+		return err
+	case !p.BlockedAt.IsZero():
+		return &factors.Hindrance{Reason: factors.SIMChanged}
+	}
+	return nil
+}
