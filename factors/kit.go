@@ -57,7 +57,7 @@ type Ticket struct {
 	Account   account.ID
 	Secret    []byte // a MAC of the code, never the code
 	Data      []byte // sealed at rest
-	Tries     int    // counted so far
+	Tries     int    // counted so far; Open begins where it stands
 	CreatedAt time.Time
 	ExpiresAt time.Time
 }
@@ -73,6 +73,10 @@ type Tickets interface {
 	// Try counts one try if the ticket is open, unexpired and below most tries, in one conditional write, and returns
 	// it with the try counted; fault.ErrNotFound otherwise.
 	Try(ctx context.Context, id string, most int) (Ticket, error)
+	// Answer counts one try of the open, unexpired ticket of binding, purpose and account below most tries, and closes it if
+	// secret is its own, all in one conditional write: right says so. fault.ErrConflict if it was used meanwhile;
+	// fault.ErrNotFound if there is none, or none below most tries, which Find tells apart.
+	Answer(ctx context.Context, binding string, p Purpose, id account.ID, secret []byte, most int) (t Ticket, right bool, err error)
 	// Use closes it, once: the second caller gets fault.ErrConflict.
 	Use(ctx context.Context, id string) error
 }

@@ -58,7 +58,7 @@ func (k tickets) Open(ctx context.Context, t factors.Ticket, m *factors.Message)
 	if t.Binding == "" || t.Purpose == "" {
 		return t, errEmpty("ticket binding or purpose")
 	}
-	t.ID, t.Tries = uuid.NewString(), 0
+	t.ID = uuid.NewString()
 	if t.CreatedAt.IsZero() {
 		t.CreatedAt = moment(micros(k.db.now()))
 	}
@@ -94,10 +94,10 @@ func (k tickets) put(ctx context.Context, t factors.Ticket) error {
 	if secret == nil {
 		secret = []byte{}
 	}
-	return k.db.later(ctx, "open ticket", "INSERT INTO tickets ("+ticketColumns+", factor, used_at) VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?, ?, 0) "+
+	return k.db.later(ctx, "open ticket", "INSERT INTO tickets ("+ticketColumns+", factor, used_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0) "+
 		"ON CONFLICT (binding, factor, purpose) DO UPDATE SET id = excluded.id, account_id = excluded.account_id, secret = excluded.secret, data = excluded.data, "+
-		"tries = 0, used_at = 0, created_at = excluded.created_at, expires_at = excluded.expires_at",
-		t.ID, t.Binding, string(t.Purpose), string(t.Account), secret, k.db.keys().Seal("tickets.data:"+t.ID, t.Data), micros(t.CreatedAt), micros(t.ExpiresAt), k.factor)
+		"tries = excluded.tries, used_at = 0, created_at = excluded.created_at, expires_at = excluded.expires_at",
+		t.ID, t.Binding, string(t.Purpose), string(t.Account), secret, k.db.keys().Seal("tickets.data:"+t.ID, t.Data), int64(t.Tries), micros(t.CreatedAt), micros(t.ExpiresAt), k.factor)
 }
 
 // Find returns the open, unexpired ticket of a binding and purpose; fault.ErrConflict if it was used, fault.ErrNotFound if
@@ -125,6 +125,29 @@ func (k tickets) Try(ctx context.Context, id string, most int) (factors.Ticket, 
 	}
 	return k.one(ctx, "try ticket", "UPDATE tickets SET tries = tries + 1 WHERE id = ? AND factor = ? AND used_at = 0 AND tries < ? AND expires_at > ? RETURNING "+ticketColumns,
 		id, k.factor, int64(most), micros(k.db.now()))
+}
+
+// Answer counts one try of an open ticket below most tries and closes it if secret is its own; see factors.Tickets. The secret
+// is a MAC under a key that nobody outside knows, so the time its comparison takes tells nothing.
+func (k tickets) Answer(ctx context.Context, binding string, p factors.Purpose, id account.ID, secret []byte, most int) (t factors.Ticket, right bool, err error) {
+	if binding == "" || p == "" || id == "" || len(secret) == 0 {
+		return t, false, fault.ErrNotFound
+	}
+	now := micros(k.db.now())
+	var used int64
+	err = k.db.row(ctx, "answer ticket", "UPDATE tickets SET tries = tries + 1, used_at = CASE WHEN secret = ? THEN CAST(? AS BIGINT) ELSE 0 END "+
+		"WHERE binding = ? AND factor = ? AND purpose = ? AND account_id = ? AND used_at = 0 AND tries < ? AND expires_at > ? RETURNING "+ticketColumns+", used_at",
+		[]any{secret, now, binding, k.factor, string(p), string(id), int64(most), now}, func(s scan) (err error) {
+			t, err = k.scan(func(to ...any) error { return s(append(to, &used)...) })
+			return err
+		})
+	if !errors.Is(err, fault.ErrNotFound) {
+		return t, used != 0, err
+	}
+	if _, err := k.Find(ctx, binding, p); errors.Is(err, fault.ErrConflict) {
+		return t, false, err
+	}
+	return t, false, fault.ErrNotFound
 }
 
 // Use closes a ticket, once; fault.ErrConflict afterwards. What was not sent of it never will be: see Claim.

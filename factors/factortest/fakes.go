@@ -228,7 +228,6 @@ func (s *Tickets) Open(ctx context.Context, t factors.Ticket, m *factors.Message
 	delete(s.used, place(t.Binding, t.Purpose))
 	s.last++
 	t.ID = "ticket-" + strconv.Itoa(s.last)
-	t.Tries = 0
 	if t.CreatedAt.IsZero() {
 		t.CreatedAt = s.now()
 	}
@@ -268,6 +267,29 @@ func (s *Tickets) Try(ctx context.Context, id string, most int) (factors.Ticket,
 	t.Tries++
 	s.rows[id] = t
 	return t, nil
+}
+
+func (s *Tickets) Answer(ctx context.Context, binding string, p factors.Purpose, id account.ID, secret []byte, most int) (factors.Ticket, bool, error) {
+	s.calls.Add(1)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, t := range s.rows {
+		if t.Binding != binding || t.Purpose != p || t.Account != id || len(secret) == 0 || !s.now().Before(t.ExpiresAt) || t.Tries >= most {
+			continue
+		}
+		t.Tries++
+		s.rows[t.ID] = t
+		right := hmac.Equal(t.Secret, secret)
+		if right {
+			delete(s.rows, t.ID)
+			s.used[place(binding, p)] = t.ExpiresAt
+		}
+		return t, right, nil
+	}
+	if s.now().Before(s.used[place(binding, p)]) {
+		return factors.Ticket{}, false, fault.ErrConflict
+	}
+	return factors.Ticket{}, false, fault.ErrNotFound
 }
 
 func (s *Tickets) Use(ctx context.Context, id string) error {

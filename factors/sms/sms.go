@@ -3,7 +3,6 @@ package sms
 import (
 	"context"
 	"crypto/rand"
-	"crypto/subtle"
 	"embed"
 	"encoding/json"
 	"errors"
@@ -92,8 +91,7 @@ type View struct {
 
 // memo is what a ticket remembers of the challenge besides the code.
 type memo struct {
-	Sends   int `json:"sends"`   // codes sent in a row, for the growing wait
-	Carried int `json:"carried"` // tries counted on earlier codes of this challenge
+	Sends int `json:"sends"` // codes sent in a row, for the growing wait
 }
 
 // challenge is a ticket that was found, with what follows from it.
@@ -102,7 +100,7 @@ type challenge struct {
 	memo
 }
 
-func (c challenge) left() int   { return Tries - c.Carried - c.Tries }
+func (c challenge) left() int   { return Tries - c.Tries }
 func (c challenge) spent() bool { return c.left() <= 0 }
 
 // resend is when a further code may be asked for.
@@ -215,7 +213,7 @@ func (f *Factor) open(ctx context.Context, try factors.Try, old challenge) (chal
 			return challenge{}, err
 		}
 		if !old.spent() {
-			c.ExpiresAt, c.Carried = old.ExpiresAt, old.Carried+old.Tries
+			c.ExpiresAt, c.Tries = old.ExpiresAt, old.Tries // tries on earlier codes of the challenge count
 		}
 	}
 	code, err := newCode()
@@ -263,30 +261,27 @@ func (f *Factor) Verify(ctx context.Context, try factors.Try, answer factors.Ans
 	if !ok {
 		return factors.Proof{}, fault.New(fault.Invalid, "sms.format").In("code")
 	}
-	c, err := f.find(ctx, try)
-	if err != nil {
-		return factors.Proof{}, over(err)
-	}
-	if c.spent() {
-		return factors.Proof{}, fault.New(fault.Denied, "sms.spent").In("code")
-	}
-	// Counted before it is compared: of a thousand guesses at once five are compared (row S1).
-	t, err := f.kit.Tickets.Try(ctx, c.ID, Tries-c.Carried)
+	// Counted as it is compared: of a thousand guesses at once five are compared, and one is right (row S1).
+	t, right, err := f.kit.Tickets.Answer(ctx, try.Binding, try.Purpose, try.Account, f.mac(try, code), Tries)
 	if errors.Is(err, fault.ErrNotFound) {
-		return factors.Proof{}, fault.New(fault.Denied, "sms.spent").In("code")
+		c, err := f.find(ctx, try)
+		if err == nil && c.spent() {
+			err = fault.New(fault.Denied, "sms.spent").In("code")
+		}
+		if err == nil {
+			err = fault.ErrNotFound // a new one was sent this moment, and this code is of the one before
+		}
+		return factors.Proof{}, over(err)
 	}
 	if err != nil {
 		return factors.Proof{}, err
 	}
-	c.Tries = t.Tries
-	if subtle.ConstantTimeCompare(t.Secret, f.mac(try, code)) != 1 {
+	if !right {
+		c := challenge{Ticket: t}
 		if c.spent() {
 			return factors.Proof{}, fault.Wrap(fault.Denied, "sms.spent", factors.ErrWrong).In("code")
 		}
 		return factors.Proof{}, fault.Wrap(fault.Denied, "sms.wrong", factors.ErrWrong).With("n", c.left()).In("code")
-	}
-	if err := f.kit.Tickets.Use(ctx, c.ID); err != nil {
-		return factors.Proof{}, over(err)
 	}
 	return factors.Proof{
 		Factor: name, Account: try.Account, Stage: factors.Second, Kinds: factors.Have, Channel: factors.Phone, Level: acr.Low,

@@ -287,6 +287,75 @@ func tickets(t *testing.T, b *backend) {
 	want(t, "try an expired one", err, fault.ErrNotFound)
 }
 
+// ticketAnswers: the code is compared by the statement that counts the try and closes the ticket.
+func ticketAnswers(t *testing.T, b *backend) {
+	clock := NewClock()
+	db := Open(t, b.url(t), clock)
+	k, other := db.Tickets("sms"), db.Tickets("totp")
+	begun := ticket("b1")
+	begun.Tries = 2 // of the code before
+	one, err := k.Open(bg, begun, nil)
+	ok(t, err)
+	wrong, right := []byte("another mac"), []byte("mac")
+	for _, no := range []struct {
+		k       factors.Tickets
+		binding string
+		purpose factors.Purpose
+		id      account.ID
+		secret  []byte
+	}{
+		{k, "b2", factors.SignIn, "a", right}, {k, "b1", factors.TwoFactor, "a", right}, {other, "b1", factors.SignIn, "a", right}, {k, "b1", factors.SignIn, "b", right},
+		{k, "", factors.SignIn, "a", right}, {k, "b1", "", "a", right}, {k, "b1", factors.SignIn, "", right}, {k, "b1", factors.SignIn, "a", nil},
+	} {
+		_, _, err := no.k.Answer(bg, no.binding, no.purpose, no.id, no.secret, 5)
+		want(t, "not this one", err, fault.ErrNotFound)
+	}
+	if got, err := k.Find(bg, "b1", factors.SignIn); err != nil || got.Tries != 2 {
+		t.Errorf("begun with %d tries: %v", got.Tries, err)
+	}
+	if got, ok, err := k.Answer(bg, "b1", factors.SignIn, "a", wrong, 5); err != nil || ok || got.ID != one.ID || got.Tries != 3 || string(got.Data) != "data" {
+		t.Errorf("a wrong answer: %+v %v %v", got, ok, err)
+	}
+	good, bad := together(20, func(int) error {
+		_, right, err := k.Answer(bg, "b1", factors.SignIn, "a", right, 5)
+		if err == nil && !right {
+			t.Error("the right answer was wrong")
+		}
+		return err
+	})
+	if good != 1 {
+		t.Errorf("%d right answers to one ticket", good)
+	}
+	for _, err := range bad {
+		want(t, "second right answer", err, fault.ErrConflict)
+	}
+	want(t, "use of an answered one", k.Use(bg, one.ID), fault.ErrConflict)
+
+	_, err = k.Open(bg, ticket("b3"), nil)
+	ok(t, err)
+	good, bad = together(60, func(int) error {
+		_, right, err := k.Answer(bg, "b3", factors.SignIn, "a", wrong, 5)
+		if right {
+			t.Error("a wrong answer was right")
+		}
+		return err
+	})
+	if good != 5 {
+		t.Errorf("%d wrong answers were compared", good)
+	}
+	for _, err := range bad {
+		want(t, "one too many", err, fault.ErrNotFound)
+	}
+	_, _, err = k.Answer(bg, "b3", factors.SignIn, "a", right, 5)
+	want(t, "the right one after five wrong ones", err, fault.ErrNotFound)
+
+	_, err = k.Open(bg, ticket("b4"), nil)
+	ok(t, err)
+	clock.Advance(5 * time.Minute)
+	_, _, err = k.Answer(bg, "b4", factors.SignIn, "a", right, 5)
+	want(t, "answer to an expired one", err, fault.ErrNotFound)
+}
+
 // ticketTriesInParallel: S1.
 func ticketTriesInParallel(t *testing.T, b *backend) {
 	clock := NewClock()

@@ -120,6 +120,7 @@ func Run(t *testing.T, url func(testing.TB) string) {
 		{"ClaimOnce", claimOnce},
 		{"Credentials", credentials},
 		{"Tickets", tickets},
+		{"TicketAnswers", ticketAnswers},
 		{"TicketTriesInParallel", ticketTriesInParallel},
 		{"TicketMessage", ticketMessage},
 		{"Clients", registrations},
