@@ -142,7 +142,8 @@ func chooseAccount(t *Transaction, _ *Facts) (Step, bool) {
 }
 
 // second: owed when the person has two-factor authentication on, or when more is wanted than was reached and a second
-// step can raise it. What is out of reach is explained; then a voluntary wish gets what was reached, a need its error.
+// step can raise it. What is out of reach is explained; then a voluntary wish gets what was reached, a need its error. Where
+// nobody may be asked the wish gets what was reached too, since no sign-in would bring more (docs/adr/0007).
 func second(t *Transaction, f *Facts) (Step, bool) {
 	reached := Reached(t.Proofs, f.Account.Ceiling)
 	confirmed := has(t.Proofs, factors.Second)
@@ -159,6 +160,8 @@ func second(t *Transaction, f *Facts) (Step, bool) {
 		step.Refusal.Error = errUnmet
 	}
 	switch {
+	case t.Ask.Silent && step.Refusal.Error == "":
+		return Step{}, false
 	case t.Ask.Silent: // the rule's own error
 		return step, true
 	case step.Reason == "level" && step.Refusal.Error != "": // nothing the person could do about it

@@ -164,6 +164,20 @@ func TestP14_OutOfReach(t *testing.T) {
 				t.Errorf("error %s", code)
 			}
 		})
+		t.Run("nobody may be asked, and it would not help", func(t *testing.T) {
+			b := testkapi.NewBrowser(t)
+			b.Open(rp.URL())
+			signIn(k, b, hasan, hasanPassword, "", 0)
+			rp.Answer(b)
+			b.Open(rp.URL("prompt", "none", "acr_values", substantial))
+			if got := rp.Answer(b).Claims; got.ACR != low {
+				t.Errorf("acr %s", got.ACR)
+			}
+			b.Open(rp.URL("prompt", "none", "claims", `{"id_token":{"acr":{"essential":true,"values":["`+substantial+`"]}}}`))
+			if code, _ := rp.Refused(b); code != "interaction_required" {
+				t.Errorf("error %s", code)
+			}
+		})
 		t.Run("a fresh sign-in", func(t *testing.T) {
 			b := testkapi.NewBrowser(t)
 			b.Open(rp.URL("acr_values", substantial))
