@@ -390,17 +390,43 @@ func TestX3_StrangersFillNothing(t *testing.T) {
 	if n := k.count(audit.ClientRefused); n != 11 {
 		t.Errorf("%d events a minute later", n)
 	}
-	q := newQuota(10, 20, time.Second)
+}
+
+// A flood of keys pushes out those that were not used for longest. It lets nobody through uncounted, neither a newcomer nor
+// whoever is over the limit already, and the memory stays bounded and comes back.
+func TestX3_FloodOfKeysIsCounted(t *testing.T) {
+	q, now := newQuota(1, 10, time.Minute), newKit(t).now()
+	spend := func(key string) (n int) {
+		for range 50 {
+			if q.take(key, now) == 0 {
+				n++
+			}
+		}
+		return n
+	}
+	if n := spend("loud"); n != 10 {
+		t.Fatalf("%d events of one key", n)
+	}
 	for i := range 3 * mostKeys {
-		if q.take(fmt.Sprint(i), k.now()) != 0 {
+		if q.take(fmt.Sprint(i), now) != 0 {
 			t.Fatal("a newcomer was refused")
 		}
+		if i%1000 == 0 && q.take("loud", now) == 0 {
+			t.Fatalf("behind %d others the loud one passes", i)
+		}
+		if n := len(q.young) + len(q.old); n > mostKeys {
+			t.Fatalf("%d keys in memory", n)
+		}
 	}
-	if len(q.due) > mostKeys {
-		t.Errorf("%d keys in memory", len(q.due))
+	if n := spend("late"); n != 10 {
+		t.Errorf("%d events of a key that came when the memory was full", n)
 	}
-	if q.take("x", k.now().Add(time.Minute)) != 0 || len(q.due) != 1 {
-		t.Errorf("%d keys are kept though none is in debt", len(q.due))
+	for range 2 {
+		now = now.Add(10 * time.Minute)
+		q.take("x", now)
+	}
+	if n := len(q.young) + len(q.old); n > 2 {
+		t.Errorf("%d keys are kept though none is in debt", n)
 	}
 }
 

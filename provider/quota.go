@@ -7,17 +7,20 @@ import (
 	"github.com/kapi-id/kapi/internal/fault"
 )
 
-// mostKeys bounds the memory of a quota; only keys that are in debt stay in it.
+// mostKeys bounds the memory of a quota.
 const mostKeys = 1 << 16
 
 // quota is a generic cell rate limit in the memory of one replica: cheap, and good enough for fairness between clients.
-// What protects people (locks, tries) is counted in the database instead.
+// What protects people (locks, tries) is counted in the database instead. Keys live in two generations: what is used moves to
+// the young one, and when that is full, or as old as a debt can be, the old one is dropped whole. So a flood of keys pushes out
+// those that were not used for longest, everybody is counted, and nothing is ever walked through.
 type quota struct {
-	every time.Duration // one event each
-	burst time.Duration // debt that is allowed
-	mu    sync.Mutex
-	due   map[string]time.Time // when the key is out of debt
-	swept time.Time
+	every  time.Duration // one event each
+	burst  time.Duration // debt that is allowed
+	mu     sync.Mutex
+	young  map[string]time.Time // when the key is out of debt
+	old    map[string]time.Time
+	turned time.Time // when the generations changed last
 }
 
 // newQuota allows n events in per, with a burst; n < 0 allows all.
@@ -26,7 +29,7 @@ func newQuota(n, burst int, per time.Duration) *quota {
 		return nil
 	}
 	every := per / time.Duration(n)
-	return &quota{every: every, burst: every * time.Duration(burst), due: map[string]time.Time{}}
+	return &quota{every: every, burst: every * time.Duration(burst), young: map[string]time.Time{}}
 }
 
 // take counts one event of key; wait is zero when it is within the quota.
@@ -36,32 +39,28 @@ func (q *quota) take(key string, now time.Time) (wait time.Duration) {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	due, known := q.due[key]
+	due := q.find(key, now)
 	if due.Before(now) || due.Sub(now) > q.burst { // more than may be owed: the clock was set back since
 		due = now
 	}
-	due = due.Add(q.every)
-	if wait := due.Sub(now) - q.burst; wait > 0 {
+	if wait = due.Add(q.every).Sub(now) - q.burst; wait > 0 {
+		q.young[key] = due // who is refused is in use too
 		return wait
 	}
-	if !known && len(q.due) >= mostKeys && now.Sub(q.swept).Abs() >= time.Second { // or each newcomer would cost a full walk
-		q.forget(now)
-	}
-	if known || len(q.due) < mostKeys {
-		q.due[key] = due
-	}
+	q.young[key] = due.Add(q.every)
 	return 0
 }
 
-// forget drops the keys that are out of debt. If all are in debt, newcomers are let through uncounted: the limit must not
-// become the means to shut others out.
-func (q *quota) forget(now time.Time) {
-	q.swept = now
-	for key, due := range q.due {
-		if !due.After(now) {
-			delete(q.due, key)
-		}
+// find returns what is known of a key and makes room for it among the young.
+func (q *quota) find(key string, now time.Time) time.Time {
+	due, known := q.young[key]
+	if !known {
+		due = q.old[key]
 	}
+	if !known && len(q.young) >= mostKeys/2 || now.Sub(q.turned).Abs() >= q.burst {
+		q.old, q.young, q.turned = q.young, map[string]time.Time{}, now
+	}
+	return due
 }
 
 // within is take as an error for an edge.
