@@ -158,7 +158,7 @@ func (k *Kapi) options(o Options) program.Options {
 		Factors: o.Factors, Routes: []notify.Route{{Gateway: gateway, Weight: 1}},
 	}
 	if !o.RealTime {
-		po.Now = k.Clock.Now
+		po.Now, po.Database = k.Clock.Now, k.Clock.Now
 		po.Pause = func(_ context.Context, d time.Duration) { k.Paused.Add(int64(d)) }
 	}
 	return po

@@ -31,7 +31,8 @@ import (
 // Options are what tests and the demo set beside the settings. The zero value is what serve uses.
 type Options struct {
 	Log      *slog.Logger
-	Now      func() time.Time
+	Now      func() time.Time                           // this machine's clock
+	Database func() time.Time                           // the database's clock; nil = its own
 	Pause    func(ctx context.Context, d time.Duration) // the minimum answer time; nil = really wait
 	Password password.Options
 	Counter  *storage.Counter
@@ -230,14 +231,11 @@ func (a *App) complain(what string, err error) {
 
 // look measures the clock against the database's and how the record stands.
 func (a *App) look(ctx context.Context) error {
-	skew, err := a.skew(ctx)
+	skew, err := a.compareClocks(ctx)
 	if err != nil {
 		return err
 	}
 	a.metrics.clockSkew.Set(skew.Seconds())
-	if skew.Abs() > maxQuietSkew {
-		a.log.Warn("this machine's clock differs from the database's", "seconds", skew.Seconds())
-	}
 	unsealed, err := a.db.UnsealedCount(ctx)
 	if err != nil {
 		return err
@@ -248,19 +246,6 @@ func (a *App) look(ctx context.Context) error {
 	}
 	a.metrics.sealed(unsealed, head.At, a.now())
 	return nil
-}
-
-const (
-	maxQuietSkew = 2 * time.Second
-	maxSkew      = 120 * time.Second
-)
-
-func (a *App) skew(ctx context.Context) (time.Duration, error) {
-	theirs, err := a.db.Clock(ctx)
-	if err != nil {
-		return 0, err
-	}
-	return a.now().Sub(theirs), nil
 }
 
 // ready says whether a sign-in can complete here: the database takes a write, the clock is right, a key can sign, and the
@@ -275,7 +260,7 @@ func (a *App) ready(ctx context.Context) error {
 	if _, err := a.db.Account(ctx, "nobody"); !errors.Is(err, fault.ErrNotFound) { // a schema of another version would say so here
 		return err
 	}
-	skew, err := a.skew(ctx)
+	skew, err := a.clock.compare(ctx)
 	if err != nil {
 		return err
 	}

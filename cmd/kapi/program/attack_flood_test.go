@@ -22,7 +22,7 @@ import (
 func beside(t testing.TB, k *testkapi.Kapi, s program.Settings, p password.Options) *program.App {
 	t.Helper()
 	a, err := program.New(t.Context(), s, program.Options{
-		Now: k.Clock.Now, Pause: func(context.Context, time.Duration) {}, Routes: []notify.Route{{Gateway: k.Phone, Weight: 1}}, Password: p, Counter: k.Counter,
+		Now: k.Clock.Now, Database: k.Clock.Now, Pause: func(context.Context, time.Duration) {}, Routes: []notify.Route{{Gateway: k.Phone, Weight: 1}}, Password: p, Counter: k.Counter,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/kapi-id/kapi/cmd/kapi/program"
 	"github.com/kapi-id/kapi/factors/password"
+	"github.com/kapi-id/kapi/internal/grant"
 	"github.com/kapi-id/kapi/internal/notify"
 	"github.com/kapi-id/kapi/internal/secret"
 	"github.com/kapi-id/kapi/internal/testkapi"
@@ -25,11 +26,12 @@ import (
 	"github.com/kapi-id/kapi/storage"
 )
 
-// withClock is another server on the database of k whose clock is its own.
-func withClock(t *testing.T, k *testkapi.Kapi, s program.Settings, now func() time.Time) *program.App {
+// withClock is another server on the database of k, on a machine with a clock of its own; nil is the database's own clock.
+func withClock(t *testing.T, k *testkapi.Kapi, s program.Settings, now, database func() time.Time) *program.App {
 	t.Helper()
 	a, err := program.New(t.Context(), s, program.Options{
-		Now: now, Pause: func(context.Context, time.Duration) {}, Routes: []notify.Route{{Gateway: k.Phone, Weight: 1}},
+		Now: now, Database: database, Pause: func(context.Context, time.Duration) {}, Routes: []notify.Route{{Gateway: k.Phone, Weight: 1}},
+		Log:      slog.New(slog.NewJSONHandler(k.Log, nil)),
 		Password: password.Options{Cost: password.Cost{Memory: 64, Time: 1, Threads: 1}},
 	})
 	if err != nil {
@@ -39,15 +41,36 @@ func withClock(t *testing.T, k *testkapi.Kapi, s program.Settings, now func() ti
 	return a
 }
 
-// O6: a replica whose clock is 90 s off, either way: nobody who proves who they are is refused, nothing is good twice. A
-// code lives for a minute, so a replica that is ahead by more may find it over; then the client begins anew, and gets in.
+// alternating sends each request to the other server than the one before, and says where the next one goes.
+func alternating(k *testkapi.Kapi, other *program.App) (next *atomic.Int64) {
+	here, there := k.App().Handler, other.Handler
+	next = &atomic.Int64{}
+	k.App().Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if next.Add(1)%2 == 1 {
+			here.ServeHTTP(w, r)
+		} else {
+			there.ServeHTTP(w, r)
+		}
+	})
+	return next
+}
+
+// readiness is what a server says of itself, past the one that alternates.
+func readiness(a *program.App) int {
+	w := httptest.NewRecorder()
+	a.Handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/readyz", nil))
+	return w.Code
+}
+
+// O6: a replica on a machine whose clock is wrong, either way: no code, session or token is refused at one replica that is
+// good at the other, nothing is good twice, and the machine is told of; from two minutes on it is not ready.
 func TestO6_ClockSkew(t *testing.T) {
 	t.Parallel()
-	for _, skew := range []time.Duration{90 * time.Second, -90 * time.Second, 50 * time.Second, -50 * time.Second, 2 * time.Second} {
+	for _, skew := range []time.Duration{90 * time.Second, -90 * time.Second, 3 * time.Second, -time.Second, time.Hour, -time.Hour, 400 * 24 * time.Hour} {
 		t.Run(skew.String(), func(t *testing.T) {
 			k := testkapi.Start(t, testkapi.Options{Postgres: true})
 			k.People(people)
-			other := withClock(t, k, k.Settings, func() time.Time { return k.Clock.Now().Add(skew) })
+			other := withClock(t, k, k.Settings, func() time.Time { return k.Clock.Now().Add(skew) }, k.Clock.Now)
 			work, stop := context.WithCancel(context.Background())
 			other.Start(work) // what it has to send is due by its own clock
 			t.Cleanup(func() {
@@ -58,37 +81,28 @@ func TestO6_ClockSkew(t *testing.T) {
 			if err := other.Refresh(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			here, there := k.App().Handler, other.Handler
-			var turn atomic.Int64
-			var apart atomic.Bool // each request goes to the other one than the one before
-			apart.Store(true)
-			k.App().Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				if n := turn.Load(); n%2 == 0 {
-					here.ServeHTTP(w, r)
-				} else {
-					there.ServeHTTP(w, r)
-				}
-				if apart.Load() {
-					turn.Add(1)
-				}
-			})
+			want := http.StatusOK
+			if skew.Abs() > 2*time.Minute {
+				want = http.StatusServiceUnavailable
+			}
+			if got := readiness(other); got != want {
+				t.Errorf("readiness %d", got)
+			}
+			if told := strings.Contains(k.Log.String(), "clock differs"); told != (skew.Abs() > 2*time.Second) {
+				t.Errorf("told of it: %t", told)
+			}
+			next := alternating(k, other)
 			for round := range 4 { // the first request at one or at the other
-				turn.Store(int64(round))
+				next.Store(int64(round))
 				k.Clock.Add(20 * time.Minute)
 				b := testkapi.NewBrowser(t)
 				b.Open(rp.URL())
 				signIn(k, b, ayse, aysePassword, aysePhone, round+1)
 				form := rp.Redemption(b)
+				k.Clock.Add(grant.CodeLife - 2*time.Second) // near to its end, everywhere
 				r := machinePost(t, k, rp, "/oauth/token", form)
-				if skew.Abs() < time.Minute && r.Status != http.StatusOK {
-					t.Fatalf("round %d: a fresh code was refused: %d %s", round, r.Status, r.Body)
-				}
 				if r.Status != http.StatusOK {
-					apart.Store(false)
-					b.Open(rp.URL())
-					form = rp.Redemption(b)
-					r = machinePost(t, k, rp, "/oauth/token", form)
-					apart.Store(true)
+					t.Fatalf("round %d: a code that is good was refused: %d %s", round, r.Status, r.Body)
 				}
 				token, access := member(t, r.Body, "refresh_token"), member(t, r.Body, "access_token")
 				for range 3 {
@@ -115,9 +129,62 @@ func TestO6_ClockSkew(t *testing.T) {
 						t.Errorf("round %d: the session is not known: %d", round, r.Status)
 					}
 				}
+				// A code that is over is over at both, whichever made it.
+				b.Open(rp.URL())
+				form = rp.Redemption(b)
+				k.Clock.Add(grant.CodeLife + 2*time.Second)
+				for range 2 {
+					if r := machinePost(t, k, rp, "/oauth/token", form); r.Status == http.StatusOK {
+						t.Errorf("round %d: a code outlived its end", round)
+					}
+				}
 			}
 		})
 	}
+}
+
+// O6: the clock of a running replica's machine is set, back or ahead: from its next look at the database on its time is right.
+func TestO6_OneMachineJumps(t *testing.T) {
+	t.Parallel()
+	for _, jump := range []time.Duration{-10 * time.Minute, 10 * time.Minute, -90 * time.Second} {
+		t.Run(jump.String(), func(t *testing.T) {
+			k := testkapi.Start(t, testkapi.Options{Postgres: true})
+			k.People(people)
+			var off atomic.Int64
+			other := withClock(t, k, k.Settings, func() time.Time { return k.Clock.Now().Add(time.Duration(off.Load())) }, k.Clock.Now)
+			rp := refreshing(k, "ssi")
+			if err := other.Refresh(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			off.Store(int64(jump))
+			ready := readiness(other) == http.StatusOK // a look at the database
+			if want := jump.Abs() < 2*time.Minute; ready != want {
+				t.Errorf("ready: %t", ready)
+			}
+			if got := other.Flow.Now(); !got.Equal(k.Clock.Now()) {
+				t.Errorf("its time is %v, and ours %v", got, k.Clock.Now())
+			}
+			alternating(k, other)
+			for range 4 {
+				b := testkapi.NewBrowser(t)
+				b.Open(rp.URL())
+				signIn(k, b, mehmet, mehmetPassword, "", 0)
+				rp.Answer(b)
+			}
+		})
+	}
+}
+
+// O6: the clock that leads is that of the database itself.
+func TestO6_TheDatabaseLeads(t *testing.T) {
+	t.Parallel()
+	testkapi.Each(t, testkapi.Options{}, func(t *testing.T, k *testkapi.Kapi) {
+		a := withClock(t, k, k.Settings, func() time.Time { return time.Now().Add(time.Hour) }, nil)
+		// Wide enough for any machine, and far from an hour.
+		if ahead := time.Until(a.Flow.Now()); strings.HasPrefix(k.Settings.Database, "postgres:") != (ahead < 30*time.Minute) {
+			t.Errorf("%v ahead", ahead)
+		}
+	})
 }
 
 // O6: five guesses are five, whichever clock counts them.
@@ -125,20 +192,12 @@ func TestO6_GuessesAcrossClocks(t *testing.T) {
 	t.Parallel()
 	k := testkapi.Start(t, testkapi.Options{Postgres: true})
 	k.People(people)
-	other := withClock(t, k, k.Settings, func() time.Time { return k.Clock.Now().Add(-90 * time.Second) })
+	other := withClock(t, k, k.Settings, func() time.Time { return k.Clock.Now().Add(-90 * time.Second) }, k.Clock.Now)
 	rp := k.RP("ssi", nil)
 	if err := other.Refresh(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	here, there := k.App().Handler, other.Handler
-	var turn atomic.Int64
-	k.App().Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if turn.Add(1)%2 == 0 {
-			here.ServeHTTP(w, r)
-		} else {
-			there.ServeHTTP(w, r)
-		}
-	})
+	alternating(k, other)
 	b := testkapi.NewBrowser(t)
 	page := b.Open(rp.URL()).URL.String()
 	before := k.Hashes.Load()
@@ -164,7 +223,7 @@ func TestO6_Readiness(t *testing.T) {
 			skew  time.Duration
 			ready int
 		}{{0, 200}, {100 * time.Second, 200}, {-100 * time.Second, 200}, {140 * time.Second, 503}, {-140 * time.Second, 503}, {time.Hour, 503}, {13 * 365 * 24 * time.Hour, 503}} {
-			a := withClock(t, k, k.Settings, func() time.Time { return time.Now().Add(tc.skew) })
+			a := withClock(t, k, k.Settings, func() time.Time { return time.Now().Add(tc.skew) }, nil)
 			w := httptest.NewRecorder()
 			a.Handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/readyz", nil))
 			if w.Code != tc.ready {
@@ -220,7 +279,7 @@ func TestO6_Year2039(t *testing.T) {
 	s := k.Settings
 	s.Database = "sqlite:" + filepath.Join(t.TempDir(), "later.db")
 	k.Clock.Add(time.Date(2039, 2, 1, 0, 0, 0, 0, time.UTC).Sub(k.Clock.Now()))
-	later := withClock(t, k, s, k.Clock.Now)
+	later := withClock(t, k, s, k.Clock.Now, nil)
 	if err := later.ApplyPeople(t.Context(), strings.NewReader(people), &bytes.Buffer{}); err != nil {
 		t.Fatal(err)
 	}
