@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -21,10 +22,12 @@ const (
 	maxJitter = 85 * time.Millisecond
 )
 
-// pressure slows a network that tries a lot; it never blocks, since a whole village may sit behind one address.
+// pressure slows a network that tries a lot; it never blocks, since a whole village may sit behind one address. For IPv6 that
+// is the /64 of a household, and the /48 around it, or who has been given one would have 65,536 households to try from.
 var (
-	pressure = []throttle.Window{{N: 30, Per: time.Minute}}
-	maxBrake = 2 * time.Second
+	pressure     = []throttle.Window{{N: 30, Per: time.Minute}}
+	pressureWide = []throttle.Window{{N: 300, Per: time.Minute}}
+	maxBrake     = 2 * time.Second
 )
 
 // ErrNotOwed says that the factor is not what is owed now: the pages show what is.
@@ -169,14 +172,26 @@ func (f *Flow) who(ctx context.Context, s *state, v Visit, x factors.Factor, ans
 		w.key = person + ":" + device
 		w.keys = append(w.keys, w.key)
 	}
-	if v.Network != "" {
-		wait, err := f.Throttle.Hit(ctx, "network:"+v.Network, pressure, f.Now())
-		if err != nil {
-			return w, err
-		}
-		w.brake = min(wait, maxBrake)
+	w.brake, err = f.slowed(ctx, v.Network)
+	return w, err
+}
+
+// slowed counts a try of a network, and of the /48 around it, and says how long the answer waits because of them.
+func (f *Flow) slowed(ctx context.Context, network string) (wait time.Duration, err error) {
+	if network == "" {
+		return 0, nil
 	}
-	return w, nil
+	if wait, err = f.Throttle.Hit(ctx, "network:"+network, pressure, f.Now()); err != nil {
+		return 0, err
+	}
+	if p, err := netip.ParsePrefix(network); err == nil && p.Addr().Is6() && p.Bits() > 48 {
+		wider, err := f.Throttle.Hit(ctx, "network:"+netip.PrefixFrom(p.Addr(), 48).Masked().String(), pressureWide, f.Now())
+		if err != nil {
+			return 0, err
+		}
+		wait = max(wait, wider)
+	}
+	return min(wait, maxBrake), nil
 }
 
 func firstKey(k Keys, factor string, n account.NationalID) string {
