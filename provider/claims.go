@@ -2,7 +2,6 @@ package provider
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"slices"
 
@@ -43,6 +42,10 @@ type known struct {
 	account.Person
 	contact.Contacts
 	locale string
+}
+
+func knownOf(l grant.Living) known {
+	return known{Person: l.Person, Contacts: l.Contacts, locale: l.Account.Locale}
 }
 
 // personal claims: the scope that opens each, and where it comes from. A claim asked for singly is opened by the same
@@ -91,19 +94,6 @@ func tell(c clients.Client, k known, scopes, single []string) (a about) {
 		}
 	}
 	return a
-}
-
-// know reads what is known of a person; for ID tokens that were asked to carry claims.
-func (s *Server) know(ctx context.Context, id account.ID) (k known, err error) {
-	if k.Person, err = s.cfg.Accounts.Person(ctx, id); err != nil {
-		return k, err
-	}
-	if k.Contacts, err = s.cfg.Contacts.Contacts(ctx, id); err != nil {
-		return k, err
-	}
-	a, err := s.cfg.Accounts.Account(ctx, id)
-	k.locale = a.Locale
-	return k, err
 }
 
 // single are the claims asked for one by one with the claims parameter, reduced to those there are.

@@ -300,29 +300,6 @@ func (m *memory) SessionsOf(context.Context, account.ID, time.Time) ([]session.S
 	return nil, errors.New("the provider lists no sessions")
 }
 
-func (m *memory) Account(ctx context.Context, id account.ID) (a account.Account, err error) {
-	err = m.read(ctx, func() error { a = m.accounts[id]; return nil })
-	return a, err
-}
-
-func (m *memory) AccountByNationalID(context.Context, account.NationalID) (account.Account, error) {
-	return account.Account{}, errors.New("the provider looks nobody up by number")
-}
-
-func (m *memory) Person(ctx context.Context, id account.ID) (p account.Person, err error) {
-	err = m.read(ctx, func() error { p = m.people[id]; return nil })
-	return p, err
-}
-
-func (m *memory) UpdateAccount(context.Context, account.Account) error {
-	return errors.New("the provider changes no account")
-}
-
-func (m *memory) Contacts(ctx context.Context, id account.ID) (c contact.Contacts, err error) {
-	err = m.read(ctx, func() error { c = m.contacts[id]; return nil })
-	return c, err
-}
-
 func (m *memory) Record(ctx context.Context, e audit.Event) error {
 	if e.Name.Version() == 0 {
 		return errors.New("unregistered event " + string(e.Name))

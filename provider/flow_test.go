@@ -74,6 +74,13 @@ func TestStatementBudget(t *testing.T) {
 	spent("refresh", 3, 0, func() {
 		k.call("/oauth/token", "rp-basic", url.Values{"grant_type": {"refresh_token"}, "refresh_token": {out.text("refresh_token")}})
 	})
+	tx = b.begin(ask("rp-basic", "https://rp1.example/cb", "claims", `{"id_token":{"name":null,"email":null,"locale":null}}`))
+	b.prove(tx, k.password(ayse))
+	code = b.answer(b.get("/authorize/callback?id=" + tx.ID)).Get("code")
+	spent("code, with claims about the person in the ID token", 3, 1, func() { out = k.redeem("rp-basic", "https://rp1.example/cb", code) })
+	if id := k.claimsOf(out.text("id_token")); id["name"] != "Ayşe Yılmaz" || id["email"] != "ayse@example.org" || id["locale"] != "tr" {
+		t.Errorf("%v", id)
+	}
 	spent("client_credentials", 0, 0, func() { out = k.call("/oauth/token", "rp-machine", url.Values{"grant_type": {"client_credentials"}}) })
 	spent("introspect a client's own JWT", 0, 1, func() { k.call("/oauth/introspect", "rp-machine", url.Values{"token": {out.text("access_token")}}) })
 	k.change("rp-machine", func(c *clients.Client) { c.AuthMethod = methodJWT })

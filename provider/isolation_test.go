@@ -464,7 +464,7 @@ func TestNewRefuses(t *testing.T) {
 	if _, err := New(c); err == nil {
 		t.Error("no keys")
 	}
-	if s, _ := New(Config{Issuer: good.Issuer, Clients: good.Clients, Transactions: good.Transactions, Grants: good.Grants, Sessions: good.Sessions, Accounts: good.Accounts, Contacts: good.Contacts, Audit: good.Audit, Keys: good.Keys, Ring: good.Ring, Pages: good.Pages, Cookies: web.Cookies{}}); s == nil || s.cfg.Quota != DefaultQuota {
+	if s, _ := New(Config{Issuer: good.Issuer, Clients: good.Clients, Transactions: good.Transactions, Grants: good.Grants, Sessions: good.Sessions, Audit: good.Audit, Keys: good.Keys, Ring: good.Ring, Pages: good.Pages, Cookies: web.Cookies{}}); s == nil || s.cfg.Quota != DefaultQuota {
 		t.Error("the zero values do not work")
 	}
 	if signin.Self != "kapi" {

@@ -102,8 +102,8 @@ func newKit(t testing.TB) *kit {
 	k.populate()
 	var err error
 	k.s, err = New(Config{
-		Issuer: issuer, Clients: k.memory, Transactions: k.memory, Grants: k.memory, Sessions: k.memory, Accounts: k.memory,
-		Contacts: k.memory, Audit: k.memory, Keys: madeSigner(), Ring: k.ring, Pages: sheets{}, Cookies: web.Cookies{Secure: true},
+		Issuer: issuer, Clients: k.memory, Transactions: k.memory, Grants: k.memory, Sessions: k.memory,
+		Audit: k.memory, Keys: madeSigner(), Ring: k.ring, Pages: sheets{}, Cookies: web.Cookies{Secure: true},
 		Quota: -1, Now: k.now,
 	})
 	if err != nil {

@@ -13,9 +13,7 @@ import (
 	"github.com/zitadel/oidc/v3/pkg/op"
 
 	"github.com/kapi-id/kapi/clients"
-	"github.com/kapi-id/kapi/internal/account"
 	"github.com/kapi-id/kapi/internal/audit"
-	"github.com/kapi-id/kapi/internal/contact"
 	"github.com/kapi-id/kapi/internal/fault"
 	"github.com/kapi-id/kapi/internal/grant"
 	"github.com/kapi-id/kapi/internal/secret"
@@ -47,8 +45,6 @@ type Config struct {
 	Transactions signin.Store
 	Grants       grant.Store
 	Sessions     session.Store
-	Accounts     account.Store
-	Contacts     contact.Store
 	Audit        audit.Recorder
 	Keys         Keys
 	Ring         *secret.Ring
@@ -120,8 +116,8 @@ func New(c Config) (*Server, error) {
 	if err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") || c.Issuer != u.Scheme+"://"+u.Host {
 		return nil, errors.New("provider: the issuer must be an absolute URL without path, query and trailing slash")
 	}
-	if c.Clients == nil || c.Transactions == nil || c.Grants == nil || c.Sessions == nil || c.Accounts == nil ||
-		c.Contacts == nil || c.Audit == nil || c.Keys == nil || c.Ring == nil || c.Pages == nil {
+	if c.Clients == nil || c.Transactions == nil || c.Grants == nil || c.Sessions == nil ||
+		c.Audit == nil || c.Keys == nil || c.Ring == nil || c.Pages == nil {
 		return nil, errors.New("provider: a part of the configuration is missing")
 	}
 	if c.Now == nil {

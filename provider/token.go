@@ -2,6 +2,7 @@ package provider
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/kapi-id/kapi/clients"
 	"github.com/kapi-id/kapi/internal/audit"
+	"github.com/kapi-id/kapi/internal/fault"
 	"github.com/kapi-id/kapi/internal/grant"
 	"github.com/kapi-id/kapi/internal/secret"
 )
@@ -130,7 +132,7 @@ func (s *Server) answerTokens(ctx context.Context, c clients.Client, g grant.Gra
 		ExpiresIn: uint64(a.ExpiresAt.Sub(a.IssuedAt) / time.Second),
 	}
 	if contains(a.Scopes, scopeOpenID) && g.ID != "" {
-		if out.IDToken, err = s.idToken(ctx, c, g, text, nonce, a.IssuedAt); err != nil {
+		if out.IDToken, err = s.idToken(ctx, c, g, a, text, nonce); err != nil {
 			return nil, err
 		}
 	}
@@ -192,19 +194,23 @@ type idClaims struct {
 }
 
 // idToken is made from the facts of the grant alone: a refresh changes neither acr nor amr nor auth_time. Claims about the
-// person are in it only where the claims parameter asked; that costs the reads that others do not pay.
-func (s *Server) idToken(ctx context.Context, c clients.Client, g grant.Grant, accessToken, nonce string, now time.Time) (string, error) {
+// person are in it only where the claims parameter asked; that costs the one read that others do not pay: what userinfo would
+// read for the access token just given.
+func (s *Server) idToken(ctx context.Context, c clients.Client, g grant.Grant, a access, accessToken, nonce string) (string, error) {
 	claims := &idClaims{
-		Issuer: s.cfg.Issuer, Subject: g.Subject, Audience: c.ID, Expires: now.Add(idTokenLife).Unix(), Issued: now.Unix(),
+		Issuer: s.cfg.Issuer, Subject: g.Subject, Audience: c.ID, Expires: a.IssuedAt.Add(idTokenLife).Unix(), Issued: a.IssuedAt.Unix(),
 		AuthTime: g.AuthTime, Nonce: nonce, ACR: g.ACR.String(), AMR: g.AMR, Steps: g.Steps, Session: s.sid(c, g.Session),
 		AtHash: atHash(c.IDTokenAlg, accessToken), Authorized: c.ID,
 	}
 	if asked := singleOf(g).IDToken; len(asked) > 0 {
-		k, err := s.know(ctx, g.Account)
+		l, err := s.cfg.Grants.Living(ctx, a.Hash, a.IssuedAt)
+		if errors.Is(err, fault.ErrNotFound) { // the session ended, or the account was closed, since the commit
+			return "", errGrant
+		}
 		if err != nil {
 			return "", err
 		}
-		claims.about = tell(c, k, nil, asked)
+		claims.about = tell(c, knownOf(l), nil, asked)
 	}
 	return s.cfg.Keys.Sign(ctx, c.IDTokenAlg, typID, claims)
 }

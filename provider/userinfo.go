@@ -100,8 +100,7 @@ func (s *Server) UserInfo(ctx context.Context, r *op.Request[oidc.UserInfoReques
 	if err := s.quota.within("client "+c.ID, s.now()); err != nil {
 		return nil, err
 	}
-	k := known{Person: l.Person, Contacts: l.Contacts, locale: l.Account.Locale}
-	claims := &userinfoClaims{Subject: l.Grant.Subject, about: tell(c, k, l.Scopes, singleOf(l.Grant).Userinfo)}
+	claims := &userinfoClaims{Subject: l.Grant.Subject, about: tell(c, knownOf(l), l.Scopes, singleOf(l.Grant).Userinfo)}
 	s.cfg.Meter("userinfo", c.ID, "ok")
 	if c.UserinfoAlg == "" {
 		return op.NewResponse(claims), nil

@@ -16,6 +16,7 @@ func TestStatementBudget(t *testing.T) {
 			"grant_types": []string{"authorization_code", "refresh_token", "client_credentials"}, "scope": "openid profile offline_access",
 		})
 		machine := k.RP("machine", map[string]any{"grant_types": []string{"client_credentials"}, "redirect_uris": nil, "post_logout_redirect_uris": nil, "kapi_access_token": "jwt"})
+		told := k.RP("told", map[string]any{"scope": "openid profile email"})
 		rp.OAuth.Scopes = []string{"openid", "profile", "offline_access"}
 		k.Quiet() // background work would be counted too
 		spent := func(what string, reads, writes int64, do func()) {
@@ -63,6 +64,12 @@ func TestStatementBudget(t *testing.T) {
 			token = machinePost(t, k, rp, "/oauth/token", url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refresh}})
 		})
 		if token.Status != http.StatusOK {
+			t.Fatalf("%d %s", token.Status, token.Body)
+		}
+		b.Open(told.URL("claims", `{"id_token":{"name":null,"email":null}}`))
+		form = told.Redemption(b)
+		spent("token: code, with claims about the person in the ID token", 1, 3, func() { token = machinePost(t, k, told, "/oauth/token", form) })
+		if token.Status != http.StatusOK || jsonOf(t, string(segment(t, member(t, token.Body, "id_token"), 1)))["name"] == nil {
 			t.Fatalf("%d %s", token.Status, token.Body)
 		}
 		spent("token: client_credentials, JWT", 0, 0, func() {

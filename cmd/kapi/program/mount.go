@@ -41,7 +41,7 @@ func (a *App) mount(registry *factors.Registry) error {
 		return err
 	}
 	server, err := provider.New(provider.Config{
-		Issuer: a.Issuer, Clients: a.clients, Transactions: a.db, Grants: a.db, Sessions: a.db, Accounts: a.db, Contacts: a.db, Audit: a.db,
+		Issuer: a.Issuer, Clients: a.clients, Transactions: a.db, Grants: a.db, Sessions: a.db, Audit: a.db,
 		Keys: a.keys, Ring: a.ring, Pages: shown{visitors}, Cookies: a.cookies, Quota: a.Quota, Meter: a.metrics.meter, Now: a.now, Log: a.log,
 	})
 	if err != nil {
