@@ -32,7 +32,13 @@ type stepView struct {
 // way is one factor on offer.
 type way struct{ Name, Path string }
 
-func (t *turn) factor() string { return mux.Vars(t.r)["factor"] }
+// factor is the one that the address names, or the one that is shown at the beginning.
+func (t *turn) factor() string {
+	if t.first != "" {
+		return t.first
+	}
+	return mux.Vars(t.r)["factor"]
+}
 
 func (t *turn) showFactor() error {
 	ch, step, err := t.flow.Begin(t.r.Context(), t.t, t.visit, t.factor())

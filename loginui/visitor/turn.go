@@ -24,6 +24,7 @@ type turn struct {
 	t      signin.Transaction
 	visit  signin.Visit
 	client clients.Client
+	first  string // factor shown where the sign-in begins
 }
 
 // turn loads the transaction and calls h. Errors are shown on a page that knows the way back, except those that only
@@ -169,8 +170,18 @@ func (t *turn) place(step signin.Step) (string, error) {
 	return t.path("with/" + step.Offers[0]), nil
 }
 
+// owed goes to what is owed. A first factor is shown here at once: it is what almost every sign-in begins with, and nothing has
+// changed that a reload could do twice.
 func (t *turn) owed() error {
-	return t.next(t.flow.Owed(t.r.Context(), t.t, t.visit))
+	now, step, out, err := t.flow.Owed(t.r.Context(), t.t, t.visit)
+	if err != nil || now.State != signin.Open || step.Do != signin.AskFirst || len(step.Offers) == 0 {
+		return t.next(now, step, out, err)
+	}
+	t.t, t.first = now, step.Offers[0]
+	if slices.Contains(step.Offers, now.Pending) {
+		t.first = now.Pending
+	}
+	return t.showFactor()
 }
 
 // cancel is the way back to the service.
