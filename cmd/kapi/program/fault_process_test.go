@@ -134,7 +134,13 @@ func (p *process) post(path string, form url.Values) (status int, body string) {
 // code gets an authorization code by single sign-on; "" when the server died on it.
 func (p *process) code(b *testkapi.Browser) string {
 	rp := oauth2.Config{ClientID: "ssi", RedirectURL: "https://ssi.example/cb", Scopes: []string{"openid", "offline_access"}, Endpoint: oauth2.Endpoint{AuthURL: p.url + "/authorize"}}
-	client := http.Client{Jar: b.Client.Jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	// Not b's own client, which remembers where it was sent: several work with its cookies at once.
+	client := http.Client{Jar: b.Client.Jar, CheckRedirect: func(r *http.Request, via []*http.Request) error {
+		if r.URL.Host != via[0].URL.Host {
+			return http.ErrUseLastResponse
+		}
+		return nil
+	}}
 	resp, err := client.Get(rp.AuthCodeURL(oauth2.GenerateVerifier()))
 	if err != nil {
 		return ""
