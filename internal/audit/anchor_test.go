@@ -43,7 +43,7 @@ func TestAnchor(t *testing.T) {
 	if err := again.Append(two, start.Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
-	r, err := Verify(t.Context(), w.chain, path)
+	r, err := Verify(t.Context(), w.chain, path, w.now)
 	if err != nil || r.Bad != nil || r.Anchors != 2 || len(r.Notes) != 1 {
 		t.Fatalf("%+v, %v; want two anchors and a note on the torn line", r, err)
 	}

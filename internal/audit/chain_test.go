@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -143,7 +144,7 @@ func (w *world) grow(t *testing.T, n int) {
 
 func (w *world) verify(t *testing.T) Result {
 	t.Helper()
-	r, err := Verify(t.Context(), w.chain, w.sealer.Anchor.Path)
+	r, err := Verify(t.Context(), w.chain, w.sealer.Anchor.Path, w.now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -370,15 +371,35 @@ func TestCanonical(t *testing.T) {
 	}
 }
 
-func TestVerify_NoAnchor(t *testing.T) {
+// L2: an anchor that is gone is no reason to trust the chain, unless the record is minutes old.
+func TestL2_TheAnchorIsGone(t *testing.T) {
 	w := newWorld(t)
 	w.sealer.Anchor = nil
 	w.grow(t, 3)
-	r, err := Verify(t.Context(), w.chain, filepath.Join(t.TempDir(), "none"))
-	if err != nil || r.Bad != nil || len(r.Notes) != 1 || r.Entries != 3 {
-		t.Fatalf("%+v, %v", r, err)
+	empty := filepath.Join(t.TempDir(), "empty")
+	if err := os.WriteFile(empty, []byte("v1 2 half a li"), 0o600); err != nil {
+		t.Fatal(err)
 	}
-	if r, err := Verify(t.Context(), &fakeChain{}, ""); err != nil || r.Bad != nil || r.Entries != 0 {
+	began := w.chain.row(1).At
+	for _, tc := range []struct {
+		path string
+		age  time.Duration
+		bad  bool
+	}{
+		{filepath.Join(t.TempDir(), "none"), 5 * time.Minute, false},
+		{filepath.Join(t.TempDir(), "none"), 5*time.Minute + time.Second, true},
+		{empty, time.Hour, true},
+		{"", time.Hour, false}, // nobody wanted one
+	} {
+		r, err := Verify(t.Context(), w.chain, tc.path, began.Add(tc.age))
+		if err != nil || (r.Bad != nil) != tc.bad || len(r.Notes) == 0 || r.Entries != 3 {
+			t.Errorf("%q after %v: %+v, %v", tc.path, tc.age, r, err)
+		}
+		if tc.bad && (r.Bad.Seq != 3 || !strings.Contains(r.Bad.Error(), tc.path)) {
+			t.Errorf("%v", r.Bad)
+		}
+	}
+	if r, err := Verify(t.Context(), &fakeChain{}, filepath.Join(t.TempDir(), "none"), began.Add(time.Hour)); err != nil || r.Bad != nil || r.Entries != 0 {
 		t.Fatalf("empty: %+v, %v", r, err)
 	}
 }

@@ -42,17 +42,24 @@ func (b *Bad) Error() string {
 	return s
 }
 
+// young is how old a record may be that has no anchor yet. The sealer writes the first line with the first entries, so this
+// is patience with a start, a full disk or a folder being mounted.
+const young = 5 * time.Minute
+
 // Verify walks the whole chain in batches, recomputes every hash, compares with every line of the anchor file (""
-// = none) and returns the first bad entry in Result.Bad. An error means that the record could not be read, not that it is
+// = none is wanted) and returns the first bad entry in Result.Bad. An error means that the record could not be read, not that it is
 // wrong. What it finds: an entry edited, deleted, moved, doubled or slipped in, by the hashes; a tail that was cut, an older
-// copy that was restored, a chain that was recomputed, by the anchor.
-func Verify(ctx context.Context, chain Chain, anchorPath string) (Result, error) {
+// copy that was restored, a chain that was recomputed, by the anchor. That the anchor itself is gone is wrong too, unless the
+// record began only minutes before now: whoever cuts the chain would else remove the file with it.
+func Verify(ctx context.Context, chain Chain, anchorPath string, now time.Time) (Result, error) {
 	var r Result
-	w := walk{}
+	w := walk{path: anchorPath, now: now}
 	if anchorPath != "" {
-		if err := w.load(anchorPath, &r); err != nil {
+		if err := w.load(&r); err != nil {
 			return r, err
 		}
+	} else {
+		r.Notes = append(r.Notes, "not compared with an anchor: a cut tail or a restored older copy would not show")
 	}
 	for r.Bad == nil {
 		entries, err := chain.Entries(ctx, w.asked, batch)
@@ -69,6 +76,9 @@ func Verify(ctx context.Context, chain Chain, anchorPath string) (Result, error)
 		for _, e := range entries {
 			if r.Bad = w.next(r.Head, e); r.Bad != nil {
 				break
+			}
+			if r.Entries == 0 {
+				w.began = e.At
 			}
 			r.Head = e
 			r.Entries++
@@ -94,19 +104,23 @@ func Verify(ctx context.Context, chain Chain, anchorPath string) (Result, error)
 
 // walk is what Verify remembers: the anchors not yet passed, by entry.
 type walk struct {
+	path     string // of the anchor file; "" = none is wanted
+	now      time.Time
+	began    time.Time // the first entry
+	bare     bool      // nothing is anchored, though it should be
 	asked    int64
 	marks    []mark
 	compared int
 	matched  int64 // the last entry that an anchor vouched for
 }
 
-func (w *walk) load(path string, r *Result) error {
-	marks, odd, found, err := readAnchors(path)
+func (w *walk) load(r *Result) error {
+	marks, odd, found, err := readAnchors(w.path)
 	if err != nil {
 		return err
 	}
-	if !found || len(marks) == 0 {
-		r.Notes = append(r.Notes, fmt.Sprintf("no head is anchored in %s yet: a cut tail or a restored older copy would not show", path))
+	if w.bare = !found || len(marks) == 0; w.bare {
+		r.Notes = append(r.Notes, fmt.Sprintf("no head is anchored in %s yet: a cut tail or a restored older copy would not show", w.path))
 	}
 	if len(odd) > 0 {
 		r.Notes = append(r.Notes, fmt.Sprintf("%d lines of the anchor file cannot be read, the first is line %d", len(odd), odd[0]))
@@ -155,6 +169,9 @@ func (w *walk) next(head, e Entry) *Bad {
 
 // end says whether the anchor knows of more than the chain shows.
 func (w *walk) end(head Entry) *Bad {
+	if w.bare && head.Seq > 0 && w.now.Sub(w.began) > young {
+		return &Bad{Seq: head.Seq, Reason: fmt.Sprintf("not anchored: the record began at %s, but %s holds no head: it was removed or emptied, or no server could write it", w.began.UTC().Format(time.RFC3339), w.path)}
+	}
 	if len(w.marks) == 0 {
 		return nil
 	}

@@ -14,9 +14,9 @@ import (
 )
 
 // verify runs kapi audit verify beside the server.
-func verify(k *testkapi.Kapi) (status int, said string) {
+func verify(k *testkapi.Kapi, flags ...string) (status int, said string) {
 	var out, errs bytes.Buffer
-	status = program.Main([]string{"audit", "verify"}, environ(k), &out, &errs)
+	status = program.Main(append([]string{"audit", "verify"}, flags...), environ(k), &out, &errs)
 	return status, out.String() + errs.String()
 }
 
@@ -41,6 +41,9 @@ func TestL2_TheOwnerRewritesTheRecord(t *testing.T) {
 		must(t, db, "CREATE TABLE whole AS SELECT * FROM audit_log")
 		if status, said := verify(k); status != 0 || !strings.Contains(said, "the record is whole") {
 			t.Fatalf("the untouched record: %d %s", status, said)
+		}
+		if status, said := verify(k, "--without-anchor"); status != 0 || !strings.Contains(said, "0 anchor lines compared") {
+			t.Fatalf("the chain alone: %d %s", status, said)
 		}
 		head, old := one[int64](t, db, "SELECT MAX(seq) FROM audit_log"), one[int64](t, db, "SELECT MAX(seq) FROM older")
 		failed := one[int64](t, db, "SELECT MIN(seq) FROM audit_log WHERE name = 'signin.first' AND outcome = 'wrong' AND seq > 2")
