@@ -34,10 +34,10 @@ var rows = map[string]floor{
 	"provider": adapter, "loginui": adapter, "factors/": adapter, "storage": adapter,
 	"internal/signin": domain, "internal/recovery": domain, "internal/enrolment": domain,
 	"internal/session": state, "internal/grant": state, "internal/delegation": state,
-	"factors": contract, "clients": contract, "internal/contact": contract, "factors/factortest": contract,
+	"factors": contract, "clients": contract, "internal/contact": contract, "factors/factortest": contract, "factors/code": contract,
 	"internal/notify": person, "internal/account": person, "internal/access": person,
 	"internal/audit": leaf, "internal/fault": leaf, "internal/secret": leaf, "internal/throttle": leaf, "internal/web": leaf,
-	"internal/words": leaf, "internal/jsonfile": leaf, "internal/acr": leaf, "internal/keyring": leaf, "internal/place": leaf, "internal/arch": leaf, "internal/pki": leaf, "internal/registry": leaf,
+	"internal/words": leaf, "internal/jsonfile": leaf, "internal/acr": leaf, "internal/keyring": leaf, "internal/place": leaf, "internal/failpoint": leaf, "internal/arch": leaf, "internal/pki": leaf, "internal/registry": leaf,
 	"deploy": whole, "docs": whole,
 }
 
@@ -60,6 +60,7 @@ var homes = map[string][]string{
 	"golang.org/x/crypto/argon2":           {"factors/password"},
 	"github.com/nyaruka/phonenumbers":      {"internal/contact"},
 	"github.com/oschwald/maxminddb-golang": {"internal/place"},
+	"golang.org/x/net/netutil":             {"internal/web"},
 }
 
 // Test files may reach for the fakes and the real databases.

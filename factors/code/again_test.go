@@ -1,4 +1,4 @@
-package sms
+package code
 
 import (
 	"context"
@@ -38,13 +38,13 @@ func TestS2_AgainGainsNothing(t *testing.T) {
 	second := b.code(t)
 	if second != first {
 		err := b.verify(t, first)
-		if key(err) != "sms.wrong" || fault.Of(err).Args["n"] != 1 {
+		if key(err) != "code.wrong" || fault.Of(err).Args["n"] != 1 {
 			t.Fatalf("older code: %v %v", err, fault.Of(err).Args)
 		}
-		if err := b.verify(t, other(second, 1)); key(err) != "sms.spent" {
+		if err := b.verify(t, other(second, 1)); key(err) != "code.spent" {
 			t.Fatalf("fifth try: %v", err)
 		}
-		if err := b.verify(t, second); key(err) != "sms.spent" {
+		if err := b.verify(t, second); key(err) != "code.spent" {
 			t.Fatalf("sixth try: %v", err)
 		}
 	}
@@ -62,7 +62,7 @@ func TestS2_NewestOnlyAndUntilTheFirstEnd(t *testing.T) {
 		t.Fatalf("just before the end: %v", err)
 	}
 	b.kit.Clock.Advance(time.Microsecond)
-	if err := b.verify(t, b.code(t)); key(err) != "sms.expired" {
+	if err := b.verify(t, b.code(t)); key(err) != "code.expired" {
 		t.Fatalf("at the end of the first code's life: %v", err)
 	}
 }
@@ -79,7 +79,7 @@ func TestS2_WaitGrows(t *testing.T) {
 		}
 		b.kit.Clock.Advance(wait - time.Second)
 		err := b.Again(t.Context(), b.try)
-		if key(err) != "sms.wait" || fault.Of(err).RetryAfter != time.Second || fault.Of(err).Args["n"] != 1 {
+		if key(err) != "code.wait" || fault.Of(err).RetryAfter != time.Second || fault.Of(err).Args["n"] != 1 {
 			t.Fatalf("a second early: %v", err)
 		}
 		b.kit.Clock.Advance(time.Second)
@@ -128,10 +128,10 @@ func TestS2_LimitsOnThePage(t *testing.T) {
 	b := newBench(t)
 	b.kit.Phone.Refuse(fault.New(fault.Throttled, "").After(7 * time.Minute))
 	page := b.begin(t)
-	if page.Trouble != "sms.limit" || page.Data.(View).Open || !page.Resend.Equal(factortest.Start.Add(7*time.Minute)) {
+	if page.Trouble != "code.limit" || page.Data.(View).Open || !page.Resend.Equal(factortest.Start.Add(7*time.Minute)) {
 		t.Errorf("page %+v", page)
 	}
-	for wait, want := range map[time.Duration]string{7 * time.Minute: "sms.limit_minutes", 20 * time.Hour: "sms.limit_hours"} {
+	for wait, want := range map[time.Duration]string{7 * time.Minute: "code.limit_minutes", 20 * time.Hour: "code.limit_hours"} {
 		b.kit.Phone.Refuse(fault.New(fault.Throttled, "").After(wait))
 		err := b.Again(t.Context(), b.try)
 		if key(err) != want || fault.Of(err).RetryAfter != wait || fault.KindOf(err) != fault.Throttled {

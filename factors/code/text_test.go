@@ -1,4 +1,4 @@
-package sms
+package code
 
 import (
 	"regexp"
@@ -97,7 +97,7 @@ func FuzzText(f *testing.F) {
 	f.Add("İş.Kurumu.gov.tr/giris", "tr", 59)
 	f.Add("{code} {service}", "tr", 1)
 	f.Add(strings.Repeat("ﷺ", 200), "en", 300)
-	b := &bench{Factor: New(factortest.NewKit(factortest.Start).Factors())}
+	b := &bench{Factor: New(factortest.NewKit(factortest.Start).Factors(), way)}
 	f.Fuzz(func(t *testing.T, service, lang string, left int) {
 		text := b.textFor(service, lang, time.Duration(left)*time.Second)
 		switch {

@@ -1,4 +1,4 @@
-package sms
+package code
 
 import (
 	"strings"
@@ -62,7 +62,7 @@ func (f *Factor) text(try factors.Try, code string, left time.Duration) string {
 	}
 	minutes := int((left + time.Minute/2) / time.Minute)
 	build := func(service string) string {
-		return transliterate(f.words.Text(try.Lang, "sms.text", map[string]any{
+		return transliterate(f.words.Text(try.Lang, "code.text", map[string]any{
 			"code": code, "service": service, "n": max(minutes, 1),
 		}))
 	}
