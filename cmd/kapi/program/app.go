@@ -11,13 +11,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/gorilla/mux"
-
 	"github.com/kapi-id/kapi/factors"
 	"github.com/kapi-id/kapi/factors/password"
 	"github.com/kapi-id/kapi/internal/audit"
 	"github.com/kapi-id/kapi/internal/contact/reach"
-	"github.com/kapi-id/kapi/internal/fault"
 	"github.com/kapi-id/kapi/internal/notify"
 	"github.com/kapi-id/kapi/internal/place"
 	"github.com/kapi-id/kapi/internal/secret"
@@ -61,6 +58,7 @@ type App struct {
 	holder   string                            // of leases
 
 	draining atomic.Bool
+	probe    probe
 	loops    sync.WaitGroup
 }
 
@@ -246,48 +244,6 @@ func (a *App) look(ctx context.Context) error {
 	}
 	a.metrics.sealed(unsealed, head.At, a.now())
 	return nil
-}
-
-// ready says whether a sign-in can complete here: the database takes a write, the clock is right, a key can sign, and the
-// server is not about to stop.
-func (a *App) ready(ctx context.Context) error {
-	if a.draining.Load() {
-		return errors.New("stopping")
-	}
-	if err := a.db.Ready(ctx, a.now()); err != nil {
-		return err
-	}
-	if _, err := a.db.Account(ctx, "nobody"); !errors.Is(err, fault.ErrNotFound) { // a schema of another version would say so here
-		return err
-	}
-	skew, err := a.clock.compare(ctx)
-	if err != nil {
-		return err
-	}
-	if skew.Abs() > maxSkew {
-		return errors.New("the clock is wrong by " + skew.String())
-	}
-	_, err = a.keys.Sign(ctx, keys.Default, "JWT", struct{}{})
-	return err
-}
-
-// health mounts /healthz (the process lives) and /readyz (a sign-in can complete).
-func (a *App) health(r *mux.Router) {
-	answer := func(w http.ResponseWriter, status int, word string) {
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		w.Header().Set("Cache-Control", "no-store")
-		w.WriteHeader(status)
-		_, _ = w.Write([]byte(word + "\n"))
-	}
-	r.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok") }).Methods(http.MethodGet, http.MethodHead)
-	r.HandleFunc("/readyz", func(w http.ResponseWriter, r *http.Request) {
-		if err := a.ready(r.Context()); err != nil {
-			a.log.WarnContext(r.Context(), "not ready", "err", err)
-			answer(w, http.StatusServiceUnavailable, "not ready")
-			return
-		}
-		answer(w, http.StatusOK, "ready")
-	}).Methods(http.MethodGet, http.MethodHead)
 }
 
 // ApplyClients and ApplyPeople are what the commands of that name do; Refresh makes this replica see changes at once.
