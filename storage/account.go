@@ -18,6 +18,33 @@ var (
 // Columns of accounts a, in the order that accountRow scans them.
 const accountColumns = "a.id, a.state, a.ceiling, a.two_factor, a.two_factor_since, a.proofs_since, a.locale, a.created_at, a.version"
 
+// The same, the person's key and contacts, where the account may be absent: its id is "" then. For reads that bring along
+// whose they are.
+const (
+	accountBeside = "COALESCE(a.id, ''), COALESCE(a.state, ''), COALESCE(a.ceiling, 0), COALESCE(a.two_factor, 0), COALESCE(a.two_factor_since, 0), " +
+		"COALESCE(a.proofs_since, 0), COALESCE(a.locale, ''), COALESCE(a.created_at, 0), COALESCE(a.version, 0), k.sealed, p.contacts"
+	joinBeside = " LEFT JOIN person_keys k ON k.account_id = a.id LEFT JOIN people p ON p.account_id = a.id"
+)
+
+// beside is an account that came along with another row.
+type beside struct {
+	accountRow
+	key, contacts []byte
+}
+
+func (b *beside) dest() []any { return append(b.accountRow.dest(), &b.key, &b.contacts) }
+
+// learn remembers it for the request, so that what follows needs no read of its own.
+func (db *DB) learn(ctx context.Context, b *beside) {
+	if b.ID == "" {
+		return
+	}
+	db.memoOf(ctx).learn(b.account(), b.contacts)
+	if len(b.key) > 0 && db.tx(ctx) == nil {
+		db.learnPersonKey(account.ID(b.ID), b.key)
+	}
+}
+
 // accountRow is a row of accounts.
 type accountRow struct {
 	ID             string
@@ -67,8 +94,7 @@ func (db *DB) Account(ctx context.Context, id account.ID) (account.Account, erro
 	if a, ok := db.memoOf(ctx).account(id); ok {
 		return a, nil
 	}
-	return db.account(ctx, "SELECT "+accountColumns+", k.sealed, p.contacts FROM accounts a LEFT JOIN person_keys k ON k.account_id = a.id "+
-		"LEFT JOIN people p ON p.account_id = a.id WHERE a.id = ?", string(id))
+	return db.account(ctx, "SELECT "+accountColumns+", k.sealed, p.contacts FROM accounts a"+joinBeside+" WHERE a.id = ?", string(id))
 }
 
 // AccountByNationalID finds an account by the blind index of the number it has now; fault.ErrNotFound.
@@ -76,9 +102,34 @@ func (db *DB) AccountByNationalID(ctx context.Context, n account.NationalID) (ac
 	if n == "" {
 		return account.Account{}, fault.ErrNotFound
 	}
-	return db.account(ctx, "SELECT "+accountColumns+", k.sealed, p.contacts FROM people p JOIN accounts a ON a.id = p.account_id "+
-		"LEFT JOIN person_keys k ON k.account_id = a.id WHERE p.national_id = ?", db.numberIndex(n))
+	m := db.memoOf(ctx)
+	if m == nil {
+		return db.account(ctx, "SELECT "+accountColumns+", k.sealed, p.contacts FROM people p JOIN accounts a ON a.id = p.account_id "+
+			"LEFT JOIN person_keys k ON k.account_id = a.id WHERE p.national_id = ?", db.numberIndex(n))
+	}
+	// Whoever asks by the number in a request is about to compare something: the credentials come along.
+	var b beside
+	var held []credentialRow
+	if err := db.row(ctx, "read account", accountWithCredentials, []any{db.numberIndex(n)}, func(s scan) error {
+		var c credentialRow
+		if err := s(append(b.dest(), c.dest()...)...); err != nil {
+			return err
+		}
+		if c.id != nil {
+			held = append(held, c)
+		}
+		return nil
+	}); err != nil {
+		return account.Account{}, err
+	}
+	db.learn(ctx, &b)
+	m.hold(account.ID(b.ID), held)
+	return b.account(), nil
 }
+
+const accountWithCredentials = "SELECT " + accountColumns + ", k.sealed, p.contacts, c.factor, c.id, c.handle, COALESCE(c.state, ''), COALESCE(c.counter, 0), c.data, " +
+	"COALESCE(c.created_at, 0), COALESCE(c.expires_at, 0), COALESCE(c.version, 0) FROM people p JOIN accounts a ON a.id = p.account_id " +
+	"LEFT JOIN person_keys k ON k.account_id = a.id LEFT JOIN credentials c ON c.account_id = a.id WHERE p.national_id = ? ORDER BY c.created_at, c.id"
 
 // numberIndex is the blind index of an ID number.
 func (db *DB) numberIndex(n account.NationalID) []byte {
@@ -87,16 +138,12 @@ func (db *DB) numberIndex(n account.NationalID) []byte {
 
 // account also brings along the person's key and contacts, so that what follows in the request needs no read of its own.
 func (db *DB) account(ctx context.Context, query string, arg any) (account.Account, error) {
-	var r accountRow
-	var key, contacts []byte
-	if err := db.row(ctx, "read account", query, []any{arg}, into(append(r.dest(), &key, &contacts)...)); err != nil {
+	var b beside
+	if err := db.row(ctx, "read account", query, []any{arg}, into(b.dest()...)); err != nil {
 		return account.Account{}, err
 	}
-	db.memoOf(ctx).learn(r.account(), contacts)
-	if len(key) > 0 && db.tx(ctx) == nil {
-		db.learnPersonKey(account.ID(r.ID), key)
-	}
-	return r.account(), nil
+	db.learn(ctx, &b)
+	return b.account(), nil
 }
 
 // UpdateAccount writes a if its Version is still the stored one; else fault.ErrConflict.

@@ -50,7 +50,8 @@ type DB struct {
 	ring    atomic.Pointer[secret.Ring]
 	persons *personKeys
 
-	watchers sync.Map // *watcher → struct{}
+	tidied   atomic.Int64 // when Claim last looked for dead messages, µs
+	watchers sync.Map     // *watcher → struct{}
 }
 
 type dialect uint8

@@ -1,14 +1,15 @@
 package storage
 
 import (
+	"cmp"
 	"context"
-	"errors"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/kapi-id/kapi/internal/account"
-	"github.com/kapi-id/kapi/internal/fault"
 	"github.com/kapi-id/kapi/internal/notify"
 )
 
@@ -58,80 +59,55 @@ func (db *DB) Enqueue(ctx context.Context, m notify.Message) error {
 		m.ID, m.Channel, dedupe, string(m.Account), body, m.Ticket, micros(m.Deadline), created, int64(m.Attempts), created)
 }
 
-// Claim takes up to n due messages for this worker; see notify.Outbox. The dead ones in front of them are closed all at
-// once, so that a backlog holds up nobody.
+// Claim takes up to n due messages for this worker; see notify.Outbox. One statement takes those that are good. Where it
+// finds none, or has not looked for a while, the dead ones in front are closed, all at once, so that a backlog holds up nobody.
 func (db *DB) Claim(ctx context.Context, n int, now time.Time) (out []notify.Message, err error) {
-	us := micros(now)
-	for n > len(out) {
-		asked := n - len(out)
-		found, err := db.due(ctx, asked, us)
-		if err != nil {
-			return out, err
-		}
-		dead := false
-		for _, d := range found {
-			m, taken, err := db.take(ctx, d, now)
-			if err != nil {
-				return out, err
-			}
-			if taken {
-				out = append(out, m)
-			}
-			dead = dead || !taken && d.state != sendingState
-		}
-		if dead {
-			if err := db.drop(ctx, us); err != nil {
-				return out, err
-			}
-		}
-		if len(found) < asked { // whatever was found is not due any more, so the next look finds others
-			break
-		}
+	if n <= 0 {
+		return nil, nil
 	}
-	return out, nil
+	us := micros(now)
+	if out, err = db.claim(ctx, n, us, micros(now.Add(notify.Hold))); err != nil || len(out) == n {
+		return out, err
+	}
+	if last := db.tidied.Load(); len(out) > 0 && us >= last && us < last+tidyEvery.Microseconds() {
+		return out, nil
+	}
+	db.tidied.Store(us)
+	return out, db.tidy(ctx, us)
 }
 
-// due is a message whose time has come.
-type due struct{ id, state string }
+// tidyEvery is how long dead messages may wait while others keep the outbox busy.
+const tidyEvery = time.Second
 
-func (db *DB) due(ctx context.Context, n int, now int64) (found []due, err error) {
-	err = db.rows(ctx, "list due messages", "SELECT id, state FROM outbox WHERE closed_at = 0 AND due_at <= ? ORDER BY due_at, id LIMIT ?", []any{now, int64(n)}, func(s scan) error {
-		var d due
-		err := s(&d.id, &d.state)
-		found = append(found, d)
+const claimQuery = "UPDATE outbox SET state = 'sending', due_at = ?, attempts = attempts + 1 WHERE state = 'queued' AND due_at <= ? AND id IN (" +
+	"SELECT o.id FROM outbox o WHERE o.closed_at = 0 AND o.due_at <= ? AND o.state = 'queued' AND o.deadline > ? " +
+	"AND (o.ticket = '' OR EXISTS (SELECT 1 FROM tickets t WHERE t.id = o.ticket AND t.used_at = 0 AND t.expires_at > ?)) ORDER BY o.due_at, o.id LIMIT ?"
+
+const claimReturning = ") RETURNING id, channel, dedupe, account_id, body, ticket, deadline, attempts, created_at"
+
+// claim marks up to n messages as sending that are due, in time, and whose ticket is open, the oldest first.
+func (db *DB) claim(ctx context.Context, n int, now, hold int64) (out []notify.Message, err error) {
+	query := claimQuery + claimReturning
+	if db.dialect == postgres { // workers pass each other's rows instead of waiting for them
+		query = claimQuery + " FOR UPDATE OF o SKIP LOCKED" + claimReturning
+	}
+	err = db.rowsAfresh(ctx, "claim messages", query, []any{hold, now, now, now, now, int64(n)}, func() { out = nil }, func(s scan) error {
+		m, err := db.scanMessage(s)
+		out = append(out, m)
 		return err
 	})
-	return found, err
+	slices.SortFunc(out, func(a, b notify.Message) int {
+		return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), strings.Compare(a.ID, b.ID))
+	})
+	return out, err
 }
 
-// take claims d, or closes it when its worker was lost; taken is false for that, for a dead one, and where another worker
-// was faster.
-func (db *DB) take(ctx context.Context, d due, now time.Time) (m notify.Message, taken bool, err error) {
-	if d.state == sendingState {
-		err = db.close(ctx, d.id, sendingState, unknownState, "", "worker lost", micros(now))
-		if errors.Is(err, fault.ErrConflict) {
-			err = nil
-		}
-		return m, false, err
-	}
-	m, err = db.claim(ctx, d.id, micros(now), micros(now.Add(notify.Hold)))
-	if errors.Is(err, fault.ErrNotFound) {
-		return m, false, nil
-	}
-	return m, err == nil, err
-}
-
-// claim marks one message as sending while it is due, in time, and its ticket open.
-func (db *DB) claim(ctx context.Context, id string, now, hold int64) (m notify.Message, err error) {
+func (db *DB) scanMessage(s scan) (m notify.Message, err error) {
 	var dedupe *string
 	var owner string
 	var body []byte
 	var deadline, attempts, created int64
-	if err := db.row(ctx, "claim message", "UPDATE outbox SET state = 'sending', due_at = ?, attempts = attempts + 1 "+
-		"WHERE id = ? AND state = 'queued' AND due_at <= ? AND deadline > ? "+
-		"AND (ticket = '' OR EXISTS (SELECT 1 FROM tickets t WHERE t.id = outbox.ticket AND t.used_at = 0 AND t.expires_at > ?)) "+
-		"RETURNING id, channel, dedupe, account_id, body, ticket, deadline, attempts, created_at", []any{hold, id, now, now, now},
-		into(&m.ID, &m.Channel, &dedupe, &owner, &body, &m.Ticket, &deadline, &attempts, &created)); err != nil {
+	if err := s(&m.ID, &m.Channel, &dedupe, &owner, &body, &m.Ticket, &deadline, &attempts, &created); err != nil {
 		return m, err
 	}
 	if dedupe != nil {
@@ -144,6 +120,20 @@ func (db *DB) claim(ctx context.Context, id string, now, hold int64) (m notify.M
 	m.Account, m.To, m.Text, m.Attempts = account.ID(owner), j.To, j.Text, int(attempts)
 	m.Deadline, m.CreatedAt = moment(deadline), moment(created)
 	return m, nil
+}
+
+// tidy closes the messages whose worker was lost and, all at once, those that may not go out any more.
+func (db *DB) tidy(ctx context.Context, now int64) error {
+	var dead int64
+	err := db.row(ctx, "look for dead messages", "SELECT COUNT(*) FROM (SELECT 1 FROM outbox WHERE closed_at = 0 AND due_at <= ? LIMIT 1) AS found", []any{now}, into(&dead))
+	if err != nil || dead == 0 {
+		return err
+	}
+	if _, err := db.exec(ctx, "close lost messages", "UPDATE outbox SET state = ?, reason = 'worker lost', body = ?, closed_at = ? WHERE closed_at = 0 AND due_at <= ? AND state = ?",
+		unknownState, []byte{}, now, now, sendingState); err != nil {
+		return err
+	}
+	return db.drop(ctx, now)
 }
 
 // drop closes all due messages that may not go out any more.

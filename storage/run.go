@@ -66,12 +66,20 @@ func (db *DB) row(ctx context.Context, op, query string, args []any, each func(s
 
 // rows runs a statement and gives each row to each.
 func (db *DB) rows(ctx context.Context, op, query string, args []any, each func(scan) error) error {
+	return db.rowsAfresh(ctx, op, query, args, nil, each)
+}
+
+// rowsAfresh is rows for a write that may be lost after its first rows were seen: afresh forgets them before it runs again.
+func (db *DB) rowsAfresh(ctx context.Context, op, query string, args []any, afresh func(), each func(scan) error) error {
 	read := isRead(query)
 	db.count(ctx, read)
 	delivered := false
 	return explain(op, db.alone(ctx, func() error {
-		if delivered {
+		switch {
+		case delivered && afresh == nil:
 			return fmt.Errorf("%s: rows were lost midway", op) // a second run would give the first rows twice
+		case delivered:
+			afresh()
 		}
 		return db.conn(ctx, read).query(ctx, query, args, func(s scan) error {
 			delivered = true

@@ -128,14 +128,15 @@ func TestHotStatementsUseIndexes(t *testing.T) {
 	for what, query := range map[string]string{
 		"living":      livingQuery,
 		"code":        "UPDATE grants SET redeemed_at = 1 WHERE code = ? AND redeemed_at = 0 AND " + standing,
-		"session":     "SELECT id FROM sessions WHERE token = ?",
+		"session":     sessionByToken,
 		"sessions of": "SELECT id FROM sessions WHERE account_id = ? AND ended_at = 0",
 		"grants of":   "UPDATE grants SET revoked_at = ? WHERE session_id = ? AND revoked_at = 0",
-		"transaction": "SELECT id FROM signin_transactions WHERE id = ? AND expires_at > ?",
+		"transaction": transactionQuery,
+		"claim":       claimQuery + claimReturning,
 		"ticket":      "SELECT id FROM tickets WHERE binding = ? AND factor = ? AND purpose = ? AND used_at = 0",
 		"due":         "SELECT id FROM outbox WHERE closed_at = 0 AND due_at <= ? ORDER BY due_at, id LIMIT ?",
 		"credentials": "SELECT id FROM credentials WHERE account_id = ? AND factor = ?",
-		"number":      "SELECT account_id FROM people WHERE national_id = ?",
+		"number":      accountWithCredentials,
 		"events":      "SELECT id FROM audit_log WHERE subject = ? AND at < ? ORDER BY at DESC, id DESC LIMIT ?",
 	} {
 		args := make([]any, strings.Count(query, "?"))

@@ -57,15 +57,23 @@ func (db *DB) CreateSession(ctx context.Context, s session.Session, tokenHash []
 		micros(s.ExpiresAt), micros(s.EndedAt), data)
 }
 
+// sessionByToken brings along whose session it is.
+const sessionByToken = "SELECT s.id, s.account_id, s.level, s.created_at, s.seen_at, s.expires_at, s.ended_at, s.data, s.version, " + accountBeside +
+	" FROM sessions s LEFT JOIN accounts a ON a.id = s.account_id" + joinBeside + " WHERE s.token = ?"
+
 // SessionByToken returns the session whose current token it is, alive or not; fault.ErrNotFound.
 func (db *DB) SessionByToken(ctx context.Context, tokenHash []byte) (out session.Session, err error) {
 	if len(tokenHash) == 0 {
 		return out, fault.ErrNotFound
 	}
-	err = db.row(ctx, "read session", "SELECT "+sessionColumns+" FROM sessions WHERE token = ?", []any{tokenHash}, func(s scan) (err error) {
-		out, err = db.scanSession(s)
+	var b beside
+	err = db.row(ctx, "read session", sessionByToken, []any{tokenHash}, func(s scan) (err error) {
+		out, err = db.scanSession(func(to ...any) error { return s(append(to, b.dest()...)...) })
 		return err
 	})
+	if err == nil {
+		db.learn(ctx, &b)
+	}
 	return out, err
 }
 

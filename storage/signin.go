@@ -11,8 +11,6 @@ import (
 
 var _ signin.Store = (*DB)(nil)
 
-const transactionColumns = "id, browser, state, ask, progress, created_at, expires_at, version"
-
 func (db *DB) scanTransaction(s scan) (t signin.Transaction, err error) {
 	var state string
 	var ask, progress []byte
@@ -40,8 +38,8 @@ func (db *DB) CreateTransaction(ctx context.Context, t signin.Transaction) error
 	if err != nil {
 		return err
 	}
-	return db.later(ctx, "create transaction", "INSERT INTO signin_transactions (id, browser, state, was, ask, progress, created_at, expires_at, version) "+
-		"VALUES (?, ?, ?, '', ?, ?, ?, ?, 1)", t.ID, t.Browser, string(t.State), ask, progress, micros(t.CreatedAt), micros(t.ExpiresAt))
+	return db.later(ctx, "create transaction", "INSERT INTO signin_transactions (id, browser, state, was, account_id, ask, progress, created_at, expires_at, version) "+
+		"VALUES (?, ?, ?, '', ?, ?, ?, ?, ?, 1)", t.ID, t.Browser, string(t.State), string(t.Account), ask, progress, micros(t.CreatedAt), micros(t.ExpiresAt))
 }
 
 // Transaction returns a sign-in in any state while it is not expired; fault.ErrNotFound.
@@ -49,12 +47,20 @@ func (db *DB) Transaction(ctx context.Context, id string, now time.Time) (t sign
 	if id == "" {
 		return t, fault.ErrNotFound
 	}
-	err = db.row(ctx, "read transaction", "SELECT "+transactionColumns+" FROM signin_transactions WHERE id = ? AND expires_at > ?", []any{id, micros(now)}, func(s scan) (err error) {
-		t, err = db.scanTransaction(s)
+	var b beside
+	err = db.row(ctx, "read transaction", transactionQuery, []any{id, micros(now)}, func(s scan) (err error) {
+		t, err = db.scanTransaction(func(to ...any) error { return s(append(to, b.dest()...)...) })
 		return err
 	})
+	if err == nil {
+		db.learn(ctx, &b)
+	}
 	return t, err
 }
+
+// The account that is signing in, once it is known, comes along.
+const transactionQuery = "SELECT t.id, t.browser, t.state, t.ask, t.progress, t.created_at, t.expires_at, t.version, " + accountBeside +
+	" FROM signin_transactions t LEFT JOIN accounts a ON a.id = t.account_id" + joinBeside + " WHERE t.id = ? AND t.expires_at > ?"
 
 // before lists the states from which one may move to a state, itself included while something may still be written.
 var before = map[signin.State][2]signin.State{
@@ -78,8 +84,8 @@ func (db *DB) SaveTransaction(ctx context.Context, t signin.Transaction) (int64,
 	if err != nil {
 		return 0, err
 	}
-	return t.Version + 1, db.laterOne(ctx, "save transaction", "UPDATE signin_transactions SET was = state, state = ?, progress = ?, version = version + 1 "+
-		"WHERE id = ? AND version = ? AND state IN (?, ?)", string(t.State), progress, t.ID, t.Version, string(from[0]), string(from[1]))
+	return t.Version + 1, db.laterOne(ctx, "save transaction", "UPDATE signin_transactions SET was = state, state = ?, progress = ?, account_id = ?, version = version + 1 "+
+		"WHERE id = ? AND version = ? AND state IN (?, ?)", string(t.State), progress, string(t.Account), t.ID, t.Version, string(from[0]), string(from[1]))
 }
 
 // FinishTransaction moves ready or refused to done, once, for the browser that started it, and returns it as it was
