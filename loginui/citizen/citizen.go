@@ -25,7 +25,7 @@ import (
 	"github.com/kapi-id/kapi/loginui/page"
 )
 
-//go:embed *.html words.json style.css
+//go:embed *.html words*.json style.css
 var files embed.FS
 
 // Words is the catalogue source of these pages.
@@ -33,7 +33,8 @@ func Words() fs.FS { return files }
 
 // Source is the source of these pages.
 func Source() page.Source {
-	return page.Source{Name: "citizen", FS: files, Samples: samples, HostSamples: map[string]any{"confirm.html": codeHost{Others: []otherWay{{}}}}}
+	return page.Source{Name: "citizen", FS: files, Samples: samples, HostSamples: map[string]any{
+		"confirm.html": codeHost{Others: []otherWay{{}}}, "factor.html": factorHost{}}}
 }
 
 // samples are what the pages are tried out with at the start.
@@ -42,15 +43,17 @@ var samples = map[string]any{
 	"sessions.html": sessionsData{Sessions: []sessionData{{}}}, "end.html": sessionData{}, "end-others.html": othersData{},
 	"password.html": passwordData{AskOld: true, Rules: []PasswordRule{{}}}, "two-factor.html": twoFactorData{}, "two-factor-on.html": twoFactorData{},
 	"two-factor-off.html": twoFactorData{}, "refused.html": refusedData{}, "signed-out.html": struct{}{},
+	"security.html": securityData{Ways: []row{{Path: "/"}, {}}},
 }
 
 // Host is the page that wraps the page of a second factor; it belongs in page.Source.Hosts of every second factor.
 const Host = "citizen/confirm"
 
-// Config of New. All fields are required but Place.
+// Config of New. All fields are required but Place and Held.
 type Config struct {
 	Pages    *page.Pages
 	Signin   Signin
+	Factors  *factors.Registry
 	Sessions session.Store
 	People   People
 	Contacts contact.Store
@@ -66,7 +69,10 @@ type Config struct {
 	PhoneFactor string
 	// Place turns a network into a place as people of lang name it; nil = networks are shown as they are.
 	Place func(network, lang string) string
-	Now   func() time.Time
+	// Held says why nothing about the person's ways to sign in may be changed in this session now, such as for a day after a
+	// recovery: a *fault.Error with a sentence; nil where it may.
+	Held func(ctx context.Context, id account.ID, s session.Session) error
+	Now  func() time.Time
 }
 
 // Signin is the sign-in behind these pages; *signin.Flow stands behind it.
@@ -144,7 +150,7 @@ type Handler struct{ Config }
 
 // New checks the configuration.
 func New(c Config) (*Handler, error) {
-	for _, missing := range []bool{c.Pages == nil, c.Signin == nil, c.Sessions == nil, c.People == nil, c.Contacts == nil, c.Record == nil,
+	for _, missing := range []bool{c.Pages == nil, c.Signin == nil, c.Factors == nil, c.Sessions == nil, c.People == nil, c.Contacts == nil, c.Record == nil,
 		c.Atomically == nil, c.TwoFactor == nil, c.Passwords == nil, c.Throttle == nil, c.Keys == nil, c.PhoneFactor == "", c.Now == nil} {
 		if missing {
 			return nil, errors.New("citizen: something is missing from the configuration")
@@ -152,6 +158,18 @@ func New(c Config) (*Handler, error) {
 	}
 	if !c.Pages.Has(page.In(Host, c.PhoneFactor+"/page")) {
 		return nil, errors.New("citizen: the page of the factor " + c.PhoneFactor + " is not hosted by " + Host)
+	}
+	for _, f := range c.Factors.All(0) {
+		name := f.Info().Name
+		if _, ok := f.(factors.Enroller); !ok {
+			continue
+		}
+		if ownPaths[name] {
+			return nil, errors.New("citizen: a factor that people set up cannot be called " + name)
+		}
+		if !c.Pages.Has(page.In(FactorHost, name+"/manage")) {
+			return nil, errors.New("citizen: the page manage of the factor " + name + " is not hosted by " + FactorHost)
+		}
 	}
 	return &Handler{Config: c}, nil
 }
@@ -175,6 +193,8 @@ func (h *Handler) Mount(r *mux.Router) {
 	get("/me/sessions", see(h.showSessions))
 	get("/me/two-factor", see(h.showTwoFactor))
 
+	get("/me/security", see(h.showSecurity))
+
 	// Changing: signed in within the last 15 minutes
 	get("/me/sessions/others", seeFresh(h.askEndOthers))
 	post("/me/sessions/others", do(h.endOthers))
@@ -189,6 +209,9 @@ func (h *Handler) Mount(r *mux.Router) {
 	get("/me/two-factor/{way:on|off}/code", seeFresh(h.askCode))
 	post("/me/two-factor/{way:on|off}/code", do(h.switchTwoFactor))
 	post("/me/two-factor/{way:on|off}/again", do(h.sendAgain))
+	get("/me/security/{factor:[a-z]{2,32}}", seeFresh(h.showFactor))
+	get("/me/security/{factor:[a-z]{2,32}}/{act:[a-z]{2,32}}", see(h.backToFactor))
+	post("/me/security/{factor:[a-z]{2,32}}/{act:[a-z]{2,32}}", do(h.actFactor))
 }
 
 // mark is a word of ours in an address: that something was said or done in this session. Nobody else can make one, and it is

@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/gorilla/mux"
+
 	"github.com/kapi-id/kapi/internal/account"
 	"github.com/kapi-id/kapi/internal/acr"
 	"github.com/kapi-id/kapi/internal/audit"
@@ -117,6 +119,8 @@ func (h *Handler) start(w http.ResponseWriter, r *http.Request, ask signin.SelfA
 	}
 	if q, ok := forms[r.URL.Path]; ok && r.Method == http.MethodPost {
 		ask.Path = q(r)
+	} else if mux.Vars(r)["act"] != "" && r.Method == http.MethodPost {
+		ask.Path = parent(r.URL.Path)
 	}
 	t, err := h.Signin.StartSelf(r.Context(), ask, v)
 	if err != nil {

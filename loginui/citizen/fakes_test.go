@@ -61,7 +61,10 @@ type world struct {
 	touched      int
 	flow         *signin.Flow
 	code         *codeFactor
-	deaf         bool // the audit record fails
+	list         *listFactor
+	lists        map[account.ID]string // of the list factor
+	hold         error                 // of changes
+	deaf         bool                  // the audit record fails
 }
 
 func newWorld(t *testing.T) *world {
@@ -69,6 +72,8 @@ func newWorld(t *testing.T) *world {
 		sessions: map[string]session.Session{}, tokens: map[string]string{}, transactions: map[string]signin.Transaction{},
 		passwords: map[account.ID]string{}, tries: map[string]int{}}
 	w.code = &codeFactor{world: w}
+	w.lists = map[account.ID]string{}
+	w.list = &listFactor{world: w}
 	for id, name := range map[account.ID]string{ayse: "Ayşe", mehmet: "Mehmet"} {
 		w.accounts[id] = account.Account{ID: id, State: account.Active, Ceiling: acr.High, Version: 1}
 		w.people[id] = account.Person{NationalID: "10000000146", Kind: account.Citizen, GivenName: name, FamilyName: "Yılmaz"}
@@ -78,23 +83,23 @@ func newWorld(t *testing.T) *world {
 		}
 		w.passwords[id] = "correct horse battery staple"
 	}
-	registry, err := factors.NewRegistry(passwordFactor{w}, w.code)
+	registry, err := factors.NewRegistry(passwordFactor{w}, w.code, w.list)
 	if err != nil {
 		t.Fatal(err)
 	}
 	record := &recordOf{w}
 	w.flow = &signin.Flow{Store: transactionsOf{w}, Sessions: sessionsOf{w}, Accounts: accountsOf{w}, Clients: clientsOf{}, Factors: registry,
 		Throttle: triesOf{w}, Audit: record, Keys: keys{}, Origin: "kapi.example", Now: w.clock, Pause: func(context.Context, time.Duration) {}}
-	catalogue, err := words.Load(page.Words(), Words(), w.code.Pages(), rules)
+	catalogue, err := words.Load(page.Words(), Words(), w.code.Pages(), w.list.Pages(), rules)
 	if err != nil {
 		t.Fatal(err)
 	}
 	pages, err := page.New(page.Config{Catalogue: catalogue, Issuer: "http://kapi.example", Now: w.clock, Log: slog.New(slog.DiscardHandler),
-		Sources: []page.Source{Source(), {Name: "code", FS: w.code.Pages(), Hosts: []string{Host}}}})
+		Sources: []page.Source{Source(), {Name: "code", FS: w.code.Pages(), Hosts: []string{Host}}, {Name: "list", FS: w.list.Pages(), Hosts: []string{FactorHost}}}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := New(Config{Pages: pages, Signin: w.flow, Sessions: sessionsOf{w}, People: accountsOf{w}, Contacts: accountsOf{w}, Record: record,
+	h, err := New(Config{Pages: pages, Signin: w.flow, Factors: registry, Held: w.held, Sessions: sessionsOf{w}, People: accountsOf{w}, Contacts: accountsOf{w}, Record: record,
 		Atomically: w.atomically, Passwords: passwordsOf{w}, Throttle: triesOf{w}, Keys: keys{}, PhoneFactor: "code", Now: w.clock,
 		TwoFactor: &enrolment.TwoFactor{Store: accountsOf{w}, Audit: record, Now: w.clock, PasswordAlone: func(_ context.Context, id account.ID) (bool, error) {
 			return len(w.passwords[id]) >= 15, nil
@@ -110,10 +115,10 @@ func newWorld(t *testing.T) *world {
 func (w *world) clock() time.Time { return w.now }
 
 func (w *world) atomically(ctx context.Context, fn func(context.Context) error) error {
-	accounts, sessions, passwords, events := cloned(w.accounts), cloned(w.sessions), cloned(w.passwords), slices.Clone(w.events)
+	accounts, sessions, passwords, events, lists := cloned(w.accounts), cloned(w.sessions), cloned(w.passwords), slices.Clone(w.events), cloned(w.lists)
 	err := fn(ctx)
 	if err != nil {
-		w.accounts, w.sessions, w.passwords, w.events = accounts, sessions, passwords, events
+		w.accounts, w.sessions, w.passwords, w.events, w.lists = accounts, sessions, passwords, events, lists
 	}
 	return err
 }

@@ -27,12 +27,16 @@ func Source() page.Source {
 	return page.Source{Name: "visitor", FS: files, Samples: samples, HostSamples: map[string]any{"step.html": stepView{}}}
 }
 
-// FactorSources are the sources of the factors' pages. Every factor has its place in a sign-in; second are the further
-// hosts in which second factors appear, such as the confirmation of a change.
-func FactorSources(r *factors.Registry, second ...string) []page.Source {
+// FactorSources are the sources of the factors' pages. Every factor has its place in a sign-in; settings is the host of the
+// pages on which people set one up, and second are the further hosts in which second factors appear, such as the confirmation of
+// a change.
+func FactorSources(r *factors.Registry, settings string, second ...string) []page.Source {
 	var out []page.Source
 	for _, f := range r.All(0) {
 		hosts := []string{Host}
+		if _, ok := f.(factors.Enroller); ok {
+			hosts = append(hosts, settings)
+		}
 		if f.Info().Stage == factors.Second {
 			hosts = append(hosts, second...)
 		}

@@ -186,7 +186,7 @@ func newWorld(t *testing.T, change ...func(*clients.Client)) *world {
 
 func (w *world) mount(registry *factors.Registry) {
 	w.t.Helper()
-	sources := append(FactorSources(registry), Source())
+	sources := append(FactorSources(registry, ""), Source())
 	all := []fs.FS{page.Words(), Words()}
 	for _, f := range registry.All(0) {
 		all = append(all, f.Pages())

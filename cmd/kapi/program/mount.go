@@ -33,7 +33,7 @@ func (a *App) mount(registry *factors.Registry) error {
 		return err
 	}
 	citizens, err := citizen.New(citizen.Config{
-		Pages: pages, Signin: a.Flow, Sessions: a.db, People: a.db, Contacts: a.db, Record: a.db, Atomically: a.db.Atomically,
+		Pages: pages, Signin: a.Flow, Factors: registry, Sessions: a.db, People: a.db, Contacts: a.db, Record: a.db, Atomically: a.db.Atomically,
 		TwoFactor: &enrolment.TwoFactor{Store: a.db, Audit: a.db, PasswordAlone: a.passwordAlone, Now: a.now},
 		Passwords: passwordsOf{a.password}, Throttle: a.db, Keys: keyed{a.ring}, Cookies: a.cookies, PhoneFactor: "sms", Place: a.place, Now: a.now,
 	})
@@ -73,7 +73,7 @@ func (a *App) makePages(registry *factors.Registry) (*page.Pages, error) {
 	}
 	return page.New(page.Config{
 		Catalogue: catalogue, Cookies: a.cookies, Issuer: a.Issuer, Now: a.now, Log: a.log,
-		Sources: append([]page.Source{visitor.Source(), citizen.Source()}, visitor.FactorSources(registry, visitor.Host, citizen.Host)...),
+		Sources: append([]page.Source{visitor.Source(), citizen.Source()}, visitor.FactorSources(registry, citizen.FactorHost, citizen.Host)...),
 	})
 }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/kapi-id/kapi/factors"
 	"github.com/kapi-id/kapi/internal/account"
 	"github.com/kapi-id/kapi/internal/acr"
+	"github.com/kapi-id/kapi/internal/audit"
 	"github.com/kapi-id/kapi/internal/fault"
 	"github.com/kapi-id/kapi/internal/testkapi"
 )
@@ -281,6 +282,58 @@ func TestANewFirstFactorIsOneFolderAndOneLine(t *testing.T) {
 		if n := answers(t, k, "badge", "only", "locked"); n != "1" {
 			t.Errorf("%s answers were locked out", n)
 		}
+	})
+}
+
+// booklet is the card with what people do with it themselves: a factor that has the methods of an Enroller.
+type booklet struct{ *cell }
+
+const bookletPage = `{{define "heading"}}{{t "card.manage"}}{{end}}
+{{define "factor-main"}}<form class="task" method="post" action="{{.Host.Path}}/take" novalidate>{{template "input" (field . "code" "label" "card.cell")}}{{template "submit" .}}</form>{{end}}`
+
+const bookletWords = `{"card.manage": {"tr": "Kod kartınız", "en": "Your code card"}, "card.taken": {"tr": "Kart kaydedildi.", "en": "The card is registered."}, `
+
+func (c booklet) Standing(ctx context.Context, id account.ID) (factors.Standing, error) {
+	on, err := c.Available(ctx, id)
+	return factors.Standing{On: on, Possible: true}, err
+}
+
+func (c booklet) Manage(context.Context, factors.Try) (factors.Page, error) {
+	return factors.Page{}, nil
+}
+
+func (c booklet) Act(_ context.Context, try factors.Try, act string, answer factors.Answer) (factors.Result, error) {
+	if act != "take" {
+		return factors.Result{}, fault.ErrNotFound
+	}
+	if len(answer.Get("code")) != 4 {
+		return factors.Result{}, fault.New(fault.Invalid, "card.format").In("code")
+	}
+	return factors.Result{Done: "card.taken", Event: audit.FactorSetUp, Commit: func(ctx context.Context) error {
+		_, err := c.kit.Credentials.Create(ctx, factors.Credential{Account: try.Account, State: "active", Data: []byte(answer.Get("code")), CreatedAt: c.kit.Now()})
+		return err
+	}}, nil
+}
+
+// The page of settings, its place in the overview, the fresh sign-in, the transaction and the record are the host's.
+func TestTheSettingsOfANewFactorFollowFromTheContract(t *testing.T) {
+	t.Parallel()
+	lines := func(kit func(string) factors.Kit) []factors.Factor {
+		c := newCard(kit)
+		c.pages = fstest.MapFS{"page.html": {Data: []byte(cardPage)}, "manage.html": {Data: []byte(bookletPage)},
+			"words.json": {Data: []byte(bookletWords + strings.TrimPrefix(cardWords, "{"))}}
+		return []factors.Factor{booklet{c}}
+	}
+	testkapi.Each(t, testkapi.Options{Factors: lines}, func(t *testing.T, k *testkapi.Kapi) {
+		k.People(people)
+		b := me(k, t, mehmet, mehmetPassword, "", 0)
+		b.Open(k.URL+"/me/security").See("Security settings", "Code card", "Not set up")
+		b.Follow("Code card").See("Your code card", "Cell B4")
+		b.Submit(map[string]string{"code": "1"}).See("A cell has 4 digits.", "Your code card")
+		b.Submit(map[string]string{"code": cardCode}).See("The card is registered.")
+		b.Open(k.URL+"/me/security").See("Code card", "On")
+		k.Clock.Add(16 * time.Minute)
+		b.Open(k.URL+"/me/security/card").See("Sign in", "Password").DontSee("Your code card")
 	})
 }
 
