@@ -8,7 +8,13 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"golang.org/x/net/netutil"
 )
+
+// MostConns is how many connections a server has open at once; further ones wait to be accepted until others end, which
+// they do by the limits below, however many a stranger holds.
+const MostConns = 8192
 
 // NewServer makes a server with all limits set: slow headers, slow bodies, slow readers and idle connections each have
 // their end. addr is HOST:PORT.
@@ -21,8 +27,9 @@ func NewServer(addr string, h http.Handler) *http.Server {
 		WriteTimeout:      30 * time.Second, // more than Timeout, so that a request that ran out of time can still say so
 		IdleTimeout:       90 * time.Second,
 		MaxHeaderBytes:    32 << 10,
-		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 100},
-		ErrorLog:          slog.NewLogLogger(slog.Default().Handler(), slog.LevelDebug),
+		// Streams that were reset count until their handler has ended (CVE-2023-44487).
+		HTTP2:    &http.HTTP2Config{MaxConcurrentStreams: 100},
+		ErrorLog: slog.NewLogLogger(slog.Default().Handler(), slog.LevelDebug),
 	}
 }
 
@@ -45,7 +52,7 @@ func Run(ctx context.Context, d Drain, servers ...*http.Server) error {
 			}
 			return fmt.Errorf("cannot listen on %s: %w", s.Addr, err)
 		}
-		bound = append(bound, Bound{s, l})
+		bound = append(bound, Bound{Server: s, Listener: l})
 	}
 	return Serve(ctx, d, bound...)
 }
@@ -54,6 +61,7 @@ func Run(ctx context.Context, d Drain, servers ...*http.Server) error {
 type Bound struct {
 	Server   *http.Server
 	Listener net.Listener
+	Most     int // connections at once; 0 = MostConns
 }
 
 // Serve is Run on listeners that are bound already.
@@ -72,11 +80,15 @@ func Serve(ctx context.Context, d Drain, bound ...Bound) error {
 }
 
 func (b Bound) serve() error {
+	if b.Most == 0 {
+		b.Most = MostConns
+	}
+	l := netutil.LimitListener(b.Listener, b.Most)
 	var err error
 	if b.Server.TLSConfig != nil {
-		err = b.Server.ServeTLS(b.Listener, "", "")
+		err = b.Server.ServeTLS(l, "", "")
 	} else {
-		err = b.Server.Serve(b.Listener)
+		err = b.Server.Serve(l)
 	}
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil

@@ -24,7 +24,7 @@ func TestServeDrains(t *testing.T) {
 	begun := make(chan struct{})
 	ended := make(chan error, 1)
 	go func() {
-		ended <- Serve(ctx, Drain{Begin: func() { close(begun) }, Limit: time.Minute}, Bound{s, l})
+		ended <- Serve(ctx, Drain{Begin: func() { close(begun) }, Limit: time.Minute}, Bound{Server: s, Listener: l})
 	}()
 	answer := make(chan string, 1)
 	go func() {
@@ -61,7 +61,7 @@ func TestServeCutsAtTheLimit(t *testing.T) {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- Serve(ctx, Drain{Limit: time.Millisecond}, Bound{s, l}) }()
+	go func() { ended <- Serve(ctx, Drain{Limit: time.Millisecond}, Bound{Server: s, Listener: l}) }()
 	go http.Get("http://" + l.Addr().String())
 	<-entered
 	stop()
@@ -82,10 +82,68 @@ func TestRunSaysWhichAddressIsTaken(t *testing.T) {
 	}
 }
 
+// A connection too many waits until another one ends; it is neither refused nor served beside it.
+func TestX2_ConnectionsAreBounded(t *testing.T) {
+	const most = 3
+	s := NewServer("127.0.0.1:0", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "done") }))
+	s.ReadHeaderTimeout = 0 // nothing but the test ends a connection
+	opened := make(chan struct{}, most+1)
+	s.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			opened <- struct{}{}
+		}
+	}
+	l, err := net.Listen("tcp", s.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- Serve(ctx, Drain{}, Bound{Server: s, Listener: l, Most: most}) }()
+	var silent []net.Conn
+	for range most {
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		silent = append(silent, c)
+		<-opened
+	}
+	answer := make(chan error, 1)
+	go func() {
+		res, err := http.Get("http://" + l.Addr().String())
+		if err == nil {
+			res.Body.Close()
+		}
+		answer <- err
+	}()
+	// The kernel has taken the connection; that the server has not can only be seen for a while.
+	select {
+	case <-opened:
+		t.Error("a connection too many was accepted")
+	case <-answer:
+		t.Error("a connection too many was answered")
+	case <-time.After(50 * time.Millisecond):
+	}
+	silent[0].Close()
+	if err := <-answer; err != nil {
+		t.Error(err)
+	}
+	http.DefaultClient.CloseIdleConnections()
+	for _, c := range silent {
+		c.Close()
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestX2_ServerLimits(t *testing.T) {
 	s := NewServer("127.0.0.1:0", nil)
 	if s.ReadHeaderTimeout == 0 || s.ReadTimeout == 0 || s.WriteTimeout <= Timeout || s.IdleTimeout == 0 ||
-		s.MaxHeaderBytes == 0 || s.HTTP2.MaxConcurrentStreams == 0 {
+		s.MaxHeaderBytes == 0 || s.HTTP2.MaxConcurrentStreams == 0 || MostConns < 1000 {
 		t.Error("a limit is missing")
 	}
 }

@@ -1,8 +1,6 @@
 package program_test
 
 import (
-	"bufio"
-	"bytes"
 	"crypto/rand"
 	"crypto/rsa"
 	"encoding/base64"
@@ -10,10 +8,8 @@ import (
 	"fmt"
 	"io"
 	"math/big"
-	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"runtime"
 	"strconv"
 	"strings"
@@ -21,7 +17,6 @@ import (
 	"time"
 
 	"github.com/kapi-id/kapi/internal/testkapi"
-	"github.com/kapi-id/kapi/internal/web"
 )
 
 // X2: giant and odd input at the whole server: 4xx, nothing stored, the heap where it was. It measures the heap of the
@@ -183,62 +178,3 @@ func TestX2_GiantKeysAndAssertions(t *testing.T) {
 		}
 	}
 }
-
-// X2: connections that send slowly, or nothing, do not keep others out, and end by themselves. The limits are those of
-// the server, made shorter for the test; that the real ones are set is another test's.
-func TestX2_SlowConnections(t *testing.T) {
-	t.Parallel()
-	k := testkapi.Start(t, testkapi.Options{})
-	server := web.NewServer("", k.App().Handler)
-	if server.ReadHeaderTimeout <= 0 || server.ReadTimeout <= 0 || server.MaxHeaderBytes <= 0 {
-		t.Fatal("no limits")
-	}
-	server.ReadHeaderTimeout, server.ReadTimeout = server.ReadHeaderTimeout/20, server.ReadTimeout/20
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	go server.Serve(l)
-	defer server.Close()
-	address := l.Addr().String()
-	var slow []net.Conn
-	for i := range 300 {
-		c, err := net.Dial("tcp", address)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		begin := []string{"GET / HTTP/1.1\r\nHost: x\r\nX-A: ", "POST /oauth/token HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 1000\r\n\r\na=", ""}[i%3]
-		if _, err := io.WriteString(c, begin); err != nil {
-			t.Fatal(err)
-		}
-		slow = append(slow, c)
-	}
-	resp, err := http.Get("http://" + address + "/keys")
-	if err != nil || resp.StatusCode != http.StatusOK {
-		t.Fatalf("others are kept out: %v", err)
-	}
-	resp.Body.Close()
-	for i, c := range slow {
-		// The read ends when the server ends the connection; without its limits only this deadline would.
-		if err := c.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := io.ReadAll(c); err != nil && os.IsTimeout(err) {
-			t.Fatalf("connection %d lives for ever", i)
-		}
-	}
-	c, err := net.Dial("tcp", address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	go io.Copy(c, io.MultiReader(strings.NewReader("GET / HTTP/1.1\r\nHost: x\r\nX-A: "), io.LimitReader(zeros{}, 1<<20)))
-	if resp, err := http.ReadResponse(bufio.NewReader(c), nil); err == nil && resp.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
-		t.Errorf("a megabyte of headers: %d", resp.StatusCode)
-	}
-}
-
-type zeros struct{}
-
-func (zeros) Read(p []byte) (int, error) { return copy(p, bytes.Repeat([]byte("0"), len(p))), nil }
