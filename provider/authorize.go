@@ -73,15 +73,15 @@ var checks = []check{
 // authorize begins a sign-in: one write, no read (OpenID Connect Core §3.1.2.1).
 func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {
 	noStore(w)
-	params, err := parameters(w, r)
+	params, err := s.parameters(w, r)
 	if err != nil && !errors.Is(err, errTwice) {
-		s.cfg.Pages.Failure(w, r, fault.Wrap(fault.Invalid, "authorize.request", err))
+		s.unreadable(w, r, params, err)
 		return
 	}
 	if r.Method == http.MethodPost && s.browser(r) == "" {
 		// A form posted by another site comes without our Lax cookies. Made a GET it brings them, and we do not replace
 		// the cookie that binds the sign-ins of the other tabs.
-		s.again(w, r, pathAuthorize, params, err)
+		s.again(w, r, pathAuthorize, params)
 		return
 	}
 	q := &request{Server: s, ctx: r.Context(), now: s.now(), params: params, twice: err}
@@ -93,12 +93,12 @@ func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {
 	}
 	q.record.Answer = q.answer
 	if q.ask.Return, err = json.Marshal(q.record); err != nil {
-		s.cfg.Pages.Failure(w, r, err)
+		s.cfg.Pages.Failure(w, r, q.ask.UILocales, err)
 		return
 	}
 	t := signin.New(q.ask, secret.Hash(s.bind(w, r)), q.now)
 	if err := s.cfg.Transactions.CreateTransaction(r.Context(), t); err != nil {
-		s.cfg.Pages.Failure(w, r, err)
+		s.cfg.Pages.Failure(w, r, q.ask.UILocales, err)
 		return
 	}
 	redirect(w, pathSignin+t.ID)
@@ -109,37 +109,13 @@ func (s *Server) turnAway(w http.ResponseWriter, r *http.Request, q *request, c 
 	var e *oidc.Error
 	switch {
 	case fault.Of(err).Kind == fault.Throttled, !errors.As(err, &e):
-		s.cfg.Pages.Failure(w, r, err)
+		s.cfg.Pages.Failure(w, r, spoken(q.params), err)
 	case c.page != "":
-		s.cfg.Pages.Failure(w, r, fault.Wrap(fault.Invalid, c.page, err))
+		s.cfg.Pages.Failure(w, r, spoken(q.params), fault.Wrap(fault.Invalid, c.page, err))
 	default:
 		s.cfg.Meter("authorize", q.client.ID, string(e.ErrorType))
 		s.deny(w, r, q.answer, string(e.ErrorType), e.Description)
 	}
-}
-
-// parameters reads a GET or a form POST. With errTwice the values come too: who may be told depends on them.
-func parameters(w http.ResponseWriter, r *http.Request) (url.Values, error) {
-	if len(r.URL.RawQuery) > mostQuery {
-		return nil, oidc.ErrInvalidRequest().WithDescription("the query is too long")
-	}
-	if r.Method != http.MethodPost {
-		return once(r.URL.RawQuery)
-	}
-	if r.URL.RawQuery != "" {
-		return nil, oidc.ErrInvalidRequest().WithDescription("a POST has its parameters in the body")
-	}
-	return form(w, r)
-}
-
-// again sends a browser that posted without cookies to the same place with a GET.
-func (s *Server) again(w http.ResponseWriter, r *http.Request, path string, params url.Values, err error) {
-	query := params.Encode() // also what stands twice stays twice
-	if len(query) > mostQuery {
-		s.cfg.Pages.Failure(w, r, fault.Wrap(fault.Invalid, "authorize.request", err))
-		return
-	}
-	redirect(w, path+"?"+query)
 }
 
 // browser returns the secret that binds transactions to this browser, "" if it has none of ours.

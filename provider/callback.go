@@ -27,7 +27,7 @@ func (s *Server) finish(w http.ResponseWriter, r *http.Request) {
 	noStore(w)
 	id, browser := r.URL.Query().Get("id"), s.browser(r)
 	if id == "" || len(id) > 64 || browser == "" {
-		s.cfg.Pages.Failure(w, r, errExpired)
+		s.cfg.Pages.Failure(w, r, nil, errExpired)
 		return
 	}
 	code := secret.Token()
@@ -40,9 +40,9 @@ func (s *Server) finish(w http.ResponseWriter, r *http.Request) {
 	})
 	switch {
 	case errors.Is(err, fault.ErrNotFound):
-		s.cfg.Pages.Failure(w, r, errExpired)
+		s.cfg.Pages.Failure(w, r, e.t.Ask.UILocales, errExpired)
 	case err != nil:
-		s.cfg.Pages.Failure(w, r, err)
+		s.cfg.Pages.Failure(w, r, e.t.Ask.UILocales, err)
 	case e.refusal.Error != "":
 		s.cfg.Meter("authorize", e.t.Ask.Client, e.refusal.Error)
 		s.deny(w, r, e.record.Answer, e.refusal.Error, e.refusal.Description)

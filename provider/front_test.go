@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/zitadel/oidc/v3/pkg/op"
 
@@ -113,5 +114,90 @@ func TestRegistrationDecides(t *testing.T) {
 	k.change("rp-exempt", func(c *clients.Client) { c.GrantTypes = c.GrantTypes[:1] })
 	if out := k.signedIn("rp-exempt", "scope", "openid offline_access"); out.fields["refresh_token"] != nil || out.text("scope") != "openid" {
 		t.Errorf("without the grant: %s", out.Body)
+	}
+}
+
+// Hints tell who somebody is. A form that is made a GET, because a cross-site POST brings no Lax cookies, keeps them out of
+// the address; the address is good for a minute and at its own place.
+func TestL1_HintsStayOutOfAddresses(t *testing.T) {
+	k := newKit(t)
+	b := k.browser()
+	hint := b.signedInHere(ayse)
+	v := ask("rp-basic", "https://rp1.example/cb", "login_hint", "10000000146", "id_token_hint", hint)
+	bare := func(to string) {
+		t.Helper()
+		u, err := url.Parse(to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sealed, _ := base64url.DecodeString(u.Query().Get("parked"))
+		for _, secret := range []string{"10000000146", hint, "login_hint", "id_token_hint"} {
+			if strings.Contains(to, secret) || strings.Contains(string(sealed), secret) {
+				t.Errorf("%.60s… holds %.20s…", to, secret)
+			}
+		}
+	}
+	away := k.browser() // the same browser without its cookies
+	to := away.post("/authorize", v).Header().Get("Location")
+	bare(to)
+	if id, ok := strings.CutPrefix(b.get(to).Header().Get("Location"), "/signin/"); !ok || b.transactions[id].Ask.LoginHint != "10000000146" || b.transactions[id].Ask.HintSubject == "" {
+		t.Errorf("the parameters are lost: %+v", b.transactions[id].Ask)
+	}
+	twice := url.Values{"client_id": v["client_id"], "redirect_uri": v["redirect_uri"], "scope": {"openid", "openid"}}
+	if w := b.get(away.post("/authorize", twice).Header().Get("Location")); b.answer(w).Get("error") != "invalid_request" {
+		t.Errorf("what stands twice: %s", page(w))
+	}
+	out := away.post("/end_session", url.Values{"id_token_hint": {hint}, "post_logout_redirect_uri": {bye}}).Header().Get("Location")
+	bare(out)
+	parked := strings.TrimPrefix(to, "/authorize?")
+	for name, address := range map[string]string{
+		"at another place": "/end_session?" + parked, "changed": to[:len(to)-4] + "AAAA", "cut": to[:len(to)/2], "no base64": "/authorize?parked=!", "empty": "/authorize?parked=",
+	} {
+		if w := b.get(address); w.Code != 410 || k.living() != 1 {
+			t.Errorf("%s: %d %s", name, w.Code, w.Body)
+		}
+	}
+	k.pass(61 * time.Second)
+	if w := b.get(to); w.Code != 410 {
+		t.Errorf("a minute later: %d", w.Code)
+	}
+	long := copied(v)
+	long.Set("login_hint", strings.Repeat("x", mostQuery))
+	if w := away.post("/authorize", long); w.Code != 400 {
+		t.Errorf("too long: %d", w.Code)
+	}
+}
+
+// What is shown before it is known where an answer may go speaks the language that was asked for, too.
+func TestOwnErrorsSpeakTheLanguage(t *testing.T) {
+	k := newKit(t)
+	b := k.browser()
+	b.signedInHere(ayse)
+	for name, w := range map[string]interface{ Result() *http.Response }{
+		"unknown client":       b.authorize(ask("nobody", "https://rp1.example/cb", "ui_locales", "en tr")),
+		"unknown client, POST": b.post("/authorize", ask("nobody", "https://rp1.example/cb", "ui_locales", "en tr")),
+		"unknown redirect":     b.authorize(ask("rp-basic", "https://evil.example/cb", "ui_locales", "en tr")),
+		"logout":               b.get("/end_session?client_id=nobody&ui_locales=en+tr"),
+		"logout, unreadable":   b.get("/end_session?state=a&state=b&ui_locales=en+tr"),
+	} {
+		if got := w.Result().Header.Get("Content-Language"); got != "en tr" {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+}
+
+// The language switch of the question whether to sign out comes back to the question, without the hint.
+func TestLogoutQuestionInAnotherLanguage(t *testing.T) {
+	k := newKit(t)
+	stranger, b := k.browser(), k.browser()
+	hint := stranger.signedInHere(ayse)
+	b.signedInHere(mehmet)
+	w := b.get("/end_session?" + url.Values{"id_token_hint": {hint}, "post_logout_redirect_uri": {bye}, "state": {"s"}}.Encode())
+	here := w.Header().Get("X-Here")
+	if here != "/end_session?client_id=rp-basic&post_logout_redirect_uri="+url.QueryEscape(bye)+"&state=s" {
+		t.Errorf("%s leads to %s", brief("", page(w)), here)
+	}
+	if again := b.get(here); !strings.HasPrefix(again.Body.String(), "confirm ") || again.Body.String() != w.Body.String() {
+		t.Errorf("%s\n%s", again.Body, w.Body)
 	}
 }

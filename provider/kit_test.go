@@ -43,8 +43,9 @@ const (
 // sheets is Pages as plain text that tests can read.
 type sheets struct{}
 
-func (sheets) Failure(w http.ResponseWriter, _ *http.Request, err error) {
+func (sheets) Failure(w http.ResponseWriter, _ *http.Request, uiLocales []string, err error) {
 	f := fault.Of(err)
+	w.Header().Set("Content-Language", strings.Join(uiLocales, " "))
 	status := map[fault.Kind]int{fault.Invalid: 400, fault.Expired: 410, fault.Throttled: 429, fault.Unavailable: 503}[f.Kind]
 	if status == 0 {
 		status = 500
@@ -66,6 +67,7 @@ func (sheets) ConfirmLogout(w http.ResponseWriter, _ *http.Request, p ConfirmLog
 	for _, f := range p.Fields {
 		values.Add(f.Name, f.Value)
 	}
+	w.Header().Set("X-Here", p.Here)
 	_, _ = io.WriteString(w, "confirm "+p.Action+" "+values.Encode())
 }
 

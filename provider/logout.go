@@ -50,24 +50,24 @@ type logout struct {
 // would sign out the next one at the same screen.
 func (s *Server) endSession(w http.ResponseWriter, r *http.Request) {
 	noStore(w)
-	params, err := parameters(w, r)
+	params, err := s.parameters(w, r)
 	if err != nil {
-		s.cfg.Pages.Failure(w, r, fault.Wrap(fault.Invalid, "authorize.request", err))
+		s.unreadable(w, r, params, err)
 		return
 	}
 	if r.Method == http.MethodPost && s.cfg.Cookies.Get(r, web.SessionCookie) == "" {
-		s.again(w, r, pathEndSession, params, nil) // as at /authorize: a cross-site POST brings no Lax cookie
+		s.again(w, r, pathEndSession, params) // as at /authorize: a cross-site POST brings no Lax cookie
 		return
 	}
 	l, err := s.readLogout(r.Context(), params)
 	if err != nil {
-		s.cfg.Pages.Failure(w, r, err)
+		s.cfg.Pages.Failure(w, r, spoken(params), err)
 		return
 	}
 	here, err := s.session(r)
 	switch {
 	case err != nil:
-		s.cfg.Pages.Failure(w, r, err)
+		s.cfg.Pages.Failure(w, r, l.locales, err)
 	case here.ID == "":
 		s.signedOut(w, r, l)
 	case s.proves(l, here):
@@ -145,6 +145,13 @@ func (s *Server) question(l *logout, here session.Session) ConfirmLogout {
 	if l.state != "" {
 		q.Fields = append(q.Fields, Field{"state", l.state})
 	}
+	again := url.Values{}
+	for _, f := range q.Fields {
+		again.Set(f.Name, f.Value)
+	}
+	if q.Here = pathEndSession; len(again) > 0 {
+		q.Here += "?" + again.Encode()
+	}
 	ticket := base64url.EncodeToString(s.cfg.Ring.MAC(secret.Cookie, "logout", here.ID, id, l.to, l.state))
 	q.Fields = append(q.Fields, Field{"ticket", ticket})
 	return q
@@ -153,20 +160,20 @@ func (s *Server) question(l *logout, here session.Session) ConfirmLogout {
 // confirmLogout takes the answer of the confirmation page.
 func (s *Server) confirmLogout(w http.ResponseWriter, r *http.Request) {
 	noStore(w)
-	params, err := parameters(w, r)
+	params, err := s.parameters(w, r)
 	if err != nil {
-		s.cfg.Pages.Failure(w, r, fault.Wrap(fault.Invalid, "authorize.request", err))
+		s.unreadable(w, r, params, err)
 		return
 	}
 	params.Del("id_token_hint")
 	l, err := s.readLogout(r.Context(), params)
 	if err != nil {
-		s.cfg.Pages.Failure(w, r, err)
+		s.cfg.Pages.Failure(w, r, spoken(params), err)
 		return
 	}
 	here, err := s.session(r)
 	if err != nil {
-		s.cfg.Pages.Failure(w, r, err)
+		s.cfg.Pages.Failure(w, r, l.locales, err)
 		return
 	}
 	if here.ID == "" {
@@ -175,7 +182,7 @@ func (s *Server) confirmLogout(w http.ResponseWriter, r *http.Request) {
 	}
 	ticket, err := base64url.DecodeString(params.Get("ticket"))
 	if err != nil || !s.cfg.Ring.CheckMAC(secret.Cookie, ticket, "logout", here.ID, params.Get("client_id"), l.to, l.state) {
-		s.cfg.Pages.Failure(w, r, errExpired) // another session signed in meanwhile
+		s.cfg.Pages.Failure(w, r, l.locales, errExpired) // another session signed in meanwhile
 		return
 	}
 	if params.Get("confirm") != "yes" {
@@ -199,7 +206,7 @@ func (s *Server) end(w http.ResponseWriter, r *http.Request, l *logout, here ses
 		return s.cfg.Audit.Record(ctx, s.endedBy(r, c, here, now))
 	})
 	if err != nil {
-		s.cfg.Pages.Failure(w, r, err)
+		s.cfg.Pages.Failure(w, r, l.locales, err)
 		return
 	}
 	s.cfg.Cookies.Clear(w, web.SessionCookie)

@@ -65,8 +65,9 @@ const DefaultQuota = 1000
 
 // Pages draws what the provider has to show to people.
 type Pages interface {
-	// Failure shows an error that must not travel to a redirect URI. What is no *fault.Error is an internal one.
-	Failure(w http.ResponseWriter, r *http.Request, err error)
+	// Failure shows an error that must not travel to a redirect URI, in a language of uiLocales if it can. What is no
+	// *fault.Error is an internal one.
+	Failure(w http.ResponseWriter, r *http.Request, uiLocales []string, err error)
 	// FormPost sends the browser on with a POST (OAuth 2.0 Form Post Response Mode); its policy allows Action as form target.
 	FormPost(w http.ResponseWriter, r *http.Request, p FormPost)
 	// ConfirmLogout asks whether to sign out: a form of the hidden Fields to Action with the buttons confirm=yes and confirm=no.
@@ -89,6 +90,7 @@ type ConfirmLogout struct {
 	Client    *clients.Client // who asks; nil if nobody said
 	Action    string
 	Fields    []Field
+	Here      string // path and query that ask the same question again, in another language
 	UILocales []string
 }
 

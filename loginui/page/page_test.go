@@ -431,3 +431,26 @@ func TestWordsAreJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// The language switch repeats where the reader is, but neither a hint that tells who he is nor the language asked for before.
+func TestL1_SwitchRepeatsNoHint(t *testing.T) {
+	for target, want := range map[string]string{
+		"/authorize?client_id=nobody&login_hint=10000000146&id_token_hint=e.y.J&scope=a+b&ui_locales=tr": "/authorize?client_id=nobody&scope=a+b",
+		"/end_session?id_token_hint=e.y.J":              "/end_session",
+		"/me/sign%2Fins?b=2&a=1&a=3":                    "/me/sign%2Fins?b=2&a=1&a=3", // as it was
+		"/help?x=" + strings.Repeat("y", 1500):          "/help",
+		"/help?login_hint=" + strings.Repeat("y", 1500): "/help",
+	} {
+		if got := here(httptest.NewRequest("GET", target, nil)); got != want {
+			t.Errorf("%.80s: %s", target, got)
+		}
+	}
+	if got := here(httptest.NewRequest("POST", "/authorize", nil)); got != "" {
+		t.Errorf("a form cannot be asked for again: %s", got)
+	}
+	p := hello(t)
+	_, n := show(t, p, "hello/hello", View{Data: helloData{"A", noon}, Here: "/hello?asked=again"})
+	if f, err := n.Form("/language"); err != nil || f.Fields["to"] != "/hello?asked=again" {
+		t.Errorf("%+v %v", f, err)
+	}
+}

@@ -27,7 +27,9 @@ func (p *Pages) Render(w http.ResponseWriter, r *http.Request, status int, name 
 	f := p.frame(pg, v)
 	f.RequestID = web.RequestID(r.Context())
 	if v.Switch == "" && !v.NoSwitch {
-		f.Here = here(r)
+		if f.Here = v.Here; f.Here == "" {
+			f.Here = here(r)
+		}
 	}
 	var body bytes.Buffer
 	if err := pg.execute(&body, f); err != nil {

@@ -3,6 +3,7 @@ package page
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -18,6 +19,7 @@ type View struct {
 	Service  *Service // being entered; nil = none is known
 	Switch   string   // path the language switch posts to; "" = the general one, on pages that were asked for with GET
 	NoSwitch bool     // on a page that cannot be asked for twice
+	Here     string   // path and query the general switch comes back to; "" = what was asked for with GET
 	Data     any      // of the page
 	Host     any      // of the host of a factor's page
 	// Err, after a form failed, is one *fault.Error or several joined ones; their Field links the summary to the fields.
@@ -109,12 +111,23 @@ func (p *Pages) frame(pg *page, v View) *Frame {
 	return f
 }
 
+// unrepeated are parameters that the switch does not repeat in its form: hints that tell who somebody is, and the language
+// asked for before, which would win over the switch.
+var unrepeated = []string{"login_hint", "id_token_hint", "ui_locales"}
+
 // here is where the general language switch comes back to.
 func here(r *http.Request) string {
 	if r.Method != http.MethodGet {
 		return ""
 	}
-	if uri := r.URL.RequestURI(); len(uri) < 1500 {
+	uri := r.URL.RequestURI()
+	if q := r.URL.Query(); slices.ContainsFunc(unrepeated, q.Has) {
+		for _, name := range unrepeated {
+			q.Del(name)
+		}
+		uri = (&url.URL{Path: r.URL.Path, RawPath: r.URL.RawPath, RawQuery: q.Encode()}).RequestURI()
+	}
+	if len(uri) < 1500 {
 		return uri
 	}
 	return r.URL.Path

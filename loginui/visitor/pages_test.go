@@ -99,7 +99,7 @@ func TestFormPost(t *testing.T) {
 func TestLogoutPages(t *testing.T) {
 	c := &clients.Client{ID: "rp", Name: map[string]string{"": "Portal"}, RedirectURIs: []string{"https://rp.example/cb"}, PostLogoutURIs: []string{"https://bye.example/x"}}
 	rec, n := provided(t, func(v *Visitor, w http.ResponseWriter, r *http.Request) {
-		v.ConfirmLogout(w, r, c, "/end_session", []Field{{"state", "s"}}, []string{"en"})
+		v.ConfirmLogout(w, r, c, "/end_session", []Field{{"state", "s"}}, "/end_session?state=s", []string{"en"})
 	})
 	f, err := n.Form("/end_session")
 	if err != nil || f.Fields["state"] != "s" || f.Submit != "Sign out" || len(n.All("button[name=confirm]")) != 2 {
@@ -124,7 +124,7 @@ func TestLogoutPages(t *testing.T) {
 
 func TestFailureStaysHere(t *testing.T) {
 	rec, n := provided(t, func(v *Visitor, w http.ResponseWriter, r *http.Request) {
-		v.Failure(w, r, fault.New(fault.Invalid, "authorize.unheard"))
+		v.Failure(w, r, []string{"en"}, fault.New(fault.Invalid, "authorize.unheard"))
 	})
 	if rec.Code != 400 || rec.Header().Get("Location") != "" || !strings.Contains(n.Text(), "We could not read this request") {
 		t.Errorf("%d %v %s", rec.Code, rec.Header(), n.Text())

@@ -21,8 +21,8 @@ type formView struct {
 type signedOutView struct{ Ended bool }
 
 // Failure shows an error that must not travel to a redirect URI.
-func (v *Visitor) Failure(w http.ResponseWriter, r *http.Request, err error) {
-	v.pages.Fault(w, r, err)
+func (v *Visitor) Failure(w http.ResponseWriter, r *http.Request, uiLocales []string, err error) {
+	v.pages.FaultIn(w, r, err, page.View{Lang: v.pages.Lang(r, "", uiLocales)})
 }
 
 // FormPost sends the browser on with a POST (OAuth 2.0 Form Post Response Mode §2). The form has a button, and a script of
@@ -34,9 +34,10 @@ func (v *Visitor) FormPost(w http.ResponseWriter, r *http.Request, action string
 }
 
 // ConfirmLogout asks whether to sign out: a form of the fields to action with the buttons confirm=yes and confirm=no.
-// c is who asks, nil if nobody said.
-func (v *Visitor) ConfirmLogout(w http.ResponseWriter, r *http.Request, c *clients.Client, action string, fields []Field, uiLocales []string) {
+// c is who asks, nil if nobody said; here is where the language switch comes back to.
+func (v *Visitor) ConfirmLogout(w http.ResponseWriter, r *http.Request, c *clients.Client, action string, fields []Field, here string, uiLocales []string) {
 	view := v.about(r, c, uiLocales)
+	view.Here = here
 	view.Data = formView{Action: action, Fields: fields}
 	if c != nil {
 		view.FormActions = page.FormActions(c.Native, c.PostLogoutURIs)

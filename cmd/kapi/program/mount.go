@@ -106,7 +106,7 @@ func (s shown) FormPost(w http.ResponseWriter, r *http.Request, p provider.FormP
 }
 
 func (s shown) ConfirmLogout(w http.ResponseWriter, r *http.Request, p provider.ConfirmLogout) {
-	s.Visitor.ConfirmLogout(w, r, p.Client, p.Action, fields(p.Fields), p.UILocales)
+	s.Visitor.ConfirmLogout(w, r, p.Client, p.Action, fields(p.Fields), p.Here, p.UILocales)
 }
 
 func (s shown) SignedOut(w http.ResponseWriter, r *http.Request, p provider.SignedOut) {
