@@ -40,6 +40,9 @@ func (s *Server) RefreshToken(ctx context.Context, r *op.ClientRequest[oidc.Refr
 		case err != nil:
 			return err
 		}
+		if g.ACR < c.Least(now) { // the client has asked for more since: no refresh carries the weaker sign-in on
+			return errGrant
+		}
 		scopes, err := narrowed(g.Scopes, r.Data.Scopes)
 		if err != nil {
 			return err // and the rotation is undone

@@ -97,6 +97,9 @@ func (s *Server) UserInfo(ctx context.Context, r *op.Request[oidc.UserInfoReques
 	case l.Grant.ID == "" || !contains(l.Scopes, scopeOpenID):
 		return nil, s.unbearable(http.StatusForbidden, "insufficient_scope", "the token was not given for openid")
 	}
+	if least := c.Least(s.now()); l.Grant.ACR < least {
+		return nil, s.tooLow(least)
+	}
 	if err := s.quota.within("client "+c.ID, s.now()); err != nil {
 		return nil, err
 	}
