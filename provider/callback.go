@@ -14,6 +14,7 @@ import (
 	"github.com/kapi-id/kapi/clients"
 	"github.com/kapi-id/kapi/internal/acr"
 	"github.com/kapi-id/kapi/internal/audit"
+	"github.com/kapi-id/kapi/internal/failpoint"
 	"github.com/kapi-id/kapi/internal/fault"
 	"github.com/kapi-id/kapi/internal/grant"
 	"github.com/kapi-id/kapi/internal/secret"
@@ -97,6 +98,9 @@ func (s *Server) conclude(ctx context.Context, e *ending) error {
 		return s.cfg.Audit.Record(ctx, event)
 	}
 	if err := s.cfg.Grants.CreateGrant(ctx, g); err != nil {
+		return err
+	}
+	if err := failpoint.Here("grant-write"); err != nil {
 		return err
 	}
 	event := s.event(ctx, audit.GrantIssued, "ok", c, g)

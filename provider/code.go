@@ -9,6 +9,7 @@ import (
 	"github.com/zitadel/oidc/v3/pkg/oidc"
 	"github.com/zitadel/oidc/v3/pkg/op"
 
+	"github.com/kapi-id/kapi/internal/failpoint"
 	"github.com/kapi-id/kapi/internal/fault"
 	"github.com/kapi-id/kapi/internal/grant"
 	"github.com/kapi-id/kapi/internal/secret"
@@ -39,6 +40,9 @@ func (s *Server) CodeExchange(ctx context.Context, r *op.ClientRequest[oidc.Acce
 		if err != nil {
 			return err
 		}
+		if err := failpoint.Here("code-consumed"); err != nil {
+			return err
+		}
 		a = s.newToken(c, g, g.Scopes, now)
 		return s.issue(ctx, c, g, a, oidc.GrantTypeCode)
 	})
@@ -49,6 +53,9 @@ func (s *Server) CodeExchange(ctx context.Context, r *op.ClientRequest[oidc.Acce
 		return nil, err
 	case reused:
 		return nil, errGrant
+	}
+	if err := failpoint.Here("token-written"); err != nil {
+		return nil, err
 	}
 	return s.answerTokens(ctx, c, g, a, g.Nonce)
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/zitadel/oidc/v3/pkg/oidc"
 	"github.com/zitadel/oidc/v3/pkg/op"
 
+	"github.com/kapi-id/kapi/internal/failpoint"
 	"github.com/kapi-id/kapi/internal/fault"
 	"github.com/kapi-id/kapi/internal/grant"
 )
@@ -43,6 +44,9 @@ func (s *Server) RefreshToken(ctx context.Context, r *op.ClientRequest[oidc.Refr
 		if g.ACR < c.Least(now) { // the client has asked for more since: no refresh carries the weaker sign-in on
 			return errGrant
 		}
+		if err := failpoint.Here("refresh-rotate"); err != nil {
+			return err
+		}
 		scopes, err := narrowed(g.Scopes, r.Data.Scopes)
 		if err != nil {
 			return err // and the rotation is undone
@@ -57,6 +61,9 @@ func (s *Server) RefreshToken(ctx context.Context, r *op.ClientRequest[oidc.Refr
 		return nil, err
 	case reused:
 		return nil, errGrant
+	}
+	if err := failpoint.Here("refresh-rotated"); err != nil {
+		return nil, err
 	}
 	return s.answerTokens(ctx, c, g, a, "") // no nonce: it belonged to the sign-in (OpenID Connect Core §12.2)
 }

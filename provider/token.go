@@ -13,6 +13,7 @@ import (
 
 	"github.com/kapi-id/kapi/clients"
 	"github.com/kapi-id/kapi/internal/audit"
+	"github.com/kapi-id/kapi/internal/failpoint"
 	"github.com/kapi-id/kapi/internal/fault"
 	"github.com/kapi-id/kapi/internal/grant"
 	"github.com/kapi-id/kapi/internal/secret"
@@ -103,6 +104,9 @@ func (s *Server) newToken(c clients.Client, g grant.Grant, scopes []string, now 
 // commit with it.
 func (s *Server) issue(ctx context.Context, c clients.Client, g grant.Grant, a access, kind oidc.GrantType) error {
 	if err := s.cfg.Grants.CreateAccess(ctx, a.Access); err != nil {
+		return err
+	}
+	if err := failpoint.Here("token-write"); err != nil {
 		return err
 	}
 	e := s.event(ctx, audit.TokenIssued, "ok", c, g)

@@ -15,6 +15,7 @@ import (
 	"github.com/kapi-id/kapi/factors"
 	"github.com/kapi-id/kapi/internal/account"
 	"github.com/kapi-id/kapi/internal/acr"
+	"github.com/kapi-id/kapi/internal/failpoint"
 	"github.com/kapi-id/kapi/internal/fault"
 	"github.com/kapi-id/kapi/internal/words"
 )
@@ -281,6 +282,9 @@ func (f *Factor) open(ctx context.Context, try factors.Try, old challenge, chann
 		Binding: try.Binding, Network: try.Network,
 	})
 	c.memo = memo
+	if err == nil {
+		err = failpoint.Here("code-stored")
+	}
 	return c, err
 }
 
@@ -336,6 +340,9 @@ func (f *Factor) Verify(ctx context.Context, try factors.Try, answer factors.Ans
 			return factors.Proof{}, fault.Wrap(fault.Denied, "code.spent", factors.ErrWrong).In("code")
 		}
 		return factors.Proof{}, fault.Wrap(fault.Denied, "code.wrong", factors.ErrWrong).With("n", c.left()).In("code")
+	}
+	if err := failpoint.Here("code-right"); err != nil {
+		return factors.Proof{}, err
 	}
 	return factors.Proof{
 		Factor: f.way.Info.Name, Account: try.Account, Stage: factors.Second, Kinds: factors.Have, Channel: factors.Phone, Level: acr.Low,

@@ -18,6 +18,7 @@ import (
 	"github.com/kapi-id/kapi/factors"
 	"github.com/kapi-id/kapi/internal/account"
 	"github.com/kapi-id/kapi/internal/acr"
+	"github.com/kapi-id/kapi/internal/failpoint"
 	"github.com/kapi-id/kapi/internal/fault"
 )
 
@@ -174,6 +175,9 @@ func (f *Factor) Verify(ctx context.Context, try factors.Try, answer factors.Ans
 	}
 	if f.hasher.stale(stored) {
 		f.rehash(ctx, c, typed)
+	}
+	if err := failpoint.Here("password-right"); err != nil {
+		return factors.Proof{}, err
 	}
 	return factors.Proof{Factor: Name, Account: try.Account, Stage: factors.First, Kinds: factors.Know, Channel: factors.Here, Level: acr.Low,
 		AMR: []string{"pwd"}, At: now, Renew: f.due(c, now)}, nil

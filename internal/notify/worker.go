@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/kapi-id/kapi/internal/failpoint"
 )
 
 // Times of the worker.
@@ -209,6 +211,9 @@ func (w *Worker) room() int {
 func (w *Worker) deliver(ctx context.Context, m Message) {
 	ctx, cancel := context.WithTimeout(ctx, keep)
 	defer cancel()
+	if err := failpoint.Here("message-claimed"); err != nil {
+		return // held until notify.Hold is over, as after a death
+	}
 	var last *Failure
 	refused := true
 	for _, l := range w.order(m.Channel) {
@@ -343,7 +348,12 @@ func (w *Worker) order(channel string) []*line {
 // sent closes m. If that cannot be stored the row stays marked as sending and is later closed as unknown: it is never
 // sent a second time.
 func (w *Worker) sent(ctx context.Context, m Message, l *line) {
-	w.store(ctx, m, func(ctx context.Context) error { return w.outbox.Sent(ctx, m.ID, l.Gateway.Name(), w.now()) })
+	w.store(ctx, m, func(ctx context.Context) error {
+		if err := failpoint.Here("message-sent"); err != nil {
+			return err
+		}
+		return w.outbox.Sent(ctx, m.ID, l.Gateway.Name(), w.now())
+	})
 }
 
 // close gives m up.

@@ -12,6 +12,7 @@ import (
 	"github.com/kapi-id/kapi/factors"
 	"github.com/kapi-id/kapi/internal/account"
 	"github.com/kapi-id/kapi/internal/audit"
+	"github.com/kapi-id/kapi/internal/failpoint"
 	"github.com/kapi-id/kapi/internal/fault"
 	"github.com/kapi-id/kapi/internal/throttle"
 )
@@ -230,6 +231,9 @@ func (f *Flow) judge(ctx context.Context, s *state, v Visit, x factors.Factor, w
 		if !verdict.Allowed {
 			return factors.Proof{}, f.locked(ctx, s, v, x, w, verdict)
 		}
+	}
+	if err := failpoint.Here("try-counted"); err != nil {
+		return factors.Proof{}, err
 	}
 	proof, err := x.Verify(ctx, f.try(s, v, w.account.ID), answer)
 	switch {

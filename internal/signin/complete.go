@@ -14,6 +14,7 @@ import (
 	"github.com/kapi-id/kapi/factors"
 	"github.com/kapi-id/kapi/internal/account"
 	"github.com/kapi-id/kapi/internal/audit"
+	"github.com/kapi-id/kapi/internal/failpoint"
 	"github.com/kapi-id/kapi/internal/fault"
 	"github.com/kapi-id/kapi/internal/session"
 )
@@ -65,7 +66,8 @@ func (f *Flow) complete(ctx context.Context, s *state, v Visit) (Outcome, error)
 	stands.Level, stands.SeenAt, stands.Network, stands.Agent = Reached(stands.Proofs, t.Ceiling), now, v.Network, v.Agent
 	t.Session, t.SessionEnds = stands.ID, stands.ExpiresAt
 	s.changed(func(ctx context.Context) error { return f.place(ctx, found, stands, raised, hash, v) },
-		func(ctx context.Context) error { return f.recordCompleted(ctx, s, &t, v) })
+		func(ctx context.Context) error { return f.recordCompleted(ctx, s, &t, v) },
+		func(context.Context) error { return failpoint.Here("session-write") })
 	err := f.commit(ctx, s, &t)
 	if err != nil {
 		return Outcome{}, err

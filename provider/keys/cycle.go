@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/kapi-id/kapi/internal/audit"
+	"github.com/kapi-id/kapi/internal/failpoint"
 	"github.com/kapi-id/kapi/internal/fault"
 	"github.com/kapi-id/kapi/internal/keyring"
 	"github.com/kapi-id/kapi/internal/secret"
@@ -109,8 +110,11 @@ func (r *Ring) change(ctx context.Context, created, updated []keyring.Stored) er
 				return err
 			}
 		}
-		return nil
+		return failpoint.Here("key-write")
 	})
+	if err == nil {
+		err = failpoint.Here("key-written")
+	}
 	if err != nil {
 		return fmt.Errorf("keys: change signing keys: %w", err)
 	}

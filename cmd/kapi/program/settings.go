@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/kapi-id/kapi/factors/password"
+	"github.com/kapi-id/kapi/internal/failpoint"
 )
 
 // Settings are the resolved configuration, documented in docs/operating.md. The zero value is not usable: enter with
@@ -67,6 +68,7 @@ var settings = []setting{
 	{name: "LOG_LEVEL", def: "info", help: "debug, info, warn or error", take: takeLevel},
 	{name: "AUTO_MIGRATE", def: "false", help: "let serve bring a Postgres schema up (SQLite always is)", take: takeBool("KAPI_AUTO_MIGRATE", func(s *Settings) *bool { return &s.AutoMigrate })},
 	{name: "TEST_CLOCK", help: "a file with a shift such as -2h, only in builds with -tags testclock", take: takeTestClock},
+	{name: "FAIL", help: "what happens at which failpoints, only in builds with -tags failpoint", take: takeFail},
 }
 
 func known(name string) *setting {
@@ -328,6 +330,14 @@ func takeTestClock(s *Settings, v string) error {
 		return errors.New("KAPI_TEST_CLOCK moves the clock of a test build; this is a release build, which refuses it")
 	}
 	s.TestClock = v
+	return nil
+}
+
+// takeFail arms the process and not an App: a death is no setting of one of several.
+func takeFail(_ *Settings, v string) error {
+	if err := failpoint.Arm(v); err != nil {
+		return fmt.Errorf("KAPI_FAIL: %w", err)
+	}
 	return nil
 }
 

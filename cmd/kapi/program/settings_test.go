@@ -62,6 +62,7 @@ func TestResolve(t *testing.T) {
 		{name: "no such password rules", env: []string{"KAPI_PASSWORD_PROFILE=lax"}, err: "KAPI_PASSWORD_PROFILE"},
 		{name: "level", env: []string{"KAPI_LOG_LEVEL=loud"}, err: "debug, info, warn or error"},
 		{name: "the test clock", env: []string{"KAPI_TEST_CLOCK=x"}, err: "release build"},
+		{name: "failpoints", env: []string{"KAPI_FAIL=password-right:kill"}, err: "KAPI_FAIL: failpoints are for test builds"},
 		{name: "all mistakes at once", env: []string{"KAPI_LOG_LEVEL=loud", "KAPI_LISTEN=here"}, err: "want host:port"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
