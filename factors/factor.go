@@ -152,6 +152,9 @@ type Try struct {
 	Place   string     // for showing: where that is, in Lang; the network where nobody knows
 	Lang    string     // "tr" or "en"
 	Agent   string     // the browser, as its User-Agent says; for showing
+	Browser string     // opaque: the browser, the same for all that it tries while it keeps its cookies; "" = not known
+	Known   bool       // this person has completed a sign-in in this browser before
+	Proven  []Proof    // what the person's session was proven with; only where a factor is set up (Enroller)
 	Person  string     // the person's name; only where a factor is set up (Enroller)
 }
 

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/kapi-id/kapi/internal/account"
+	"github.com/kapi-id/kapi/internal/audit"
+	"github.com/kapi-id/kapi/internal/throttle"
 )
 
 // Kit is all that a factor may touch, narrowed to its own name by the host.
@@ -12,8 +14,15 @@ type Kit struct {
 	Credentials Credentials
 	Tickets     Tickets
 	Phone       Messenger
+	Push        Pusher
+	Limits      Limits
 	Accounts    Accounts
+	Issuer      string // as in tokens, e.g. https://login.example.org
 	Now         func() time.Time
+	// Audit and Atomically are for what happens at a factor's own endpoints (Mounter), where no host records: a change and its
+	// event commit together. fn may run twice and calls nobody outside; inside, use the ctx it gets.
+	Audit      audit.Recorder
+	Atomically func(ctx context.Context, fn func(context.Context) error) error
 }
 
 // Accounts tells a factor of the account what it may know: whether two-factor authentication is on, and since when.
@@ -40,6 +49,8 @@ type Credentials interface {
 	// Of returns a person's credentials of this factor, oldest first; none for "".
 	Of(ctx context.Context, id account.ID) ([]Credential, error)
 	ByHandle(ctx context.Context, handle string) (Credential, error)
+	// ByID finds one by its ID; fault.ErrNotFound, always for "".
+	ByID(ctx context.Context, id string) (Credential, error)
 	Create(ctx context.Context, c Credential) (Credential, error)
 	// Update writes State, Counter, Data and ExpiresAt if Version is still the stored one; else fault.ErrConflict.
 	Update(ctx context.Context, c Credential) error
@@ -79,6 +90,37 @@ type Tickets interface {
 	Answer(ctx context.Context, binding string, p Purpose, id account.ID, secret []byte, most int) (t Ticket, right bool, err error)
 	// Use closes it, once: the second caller gets fault.ErrConflict.
 	Use(ctx context.Context, id string) error
+	// ListOpen returns a person's open, unexpired tickets, newest first, at most 50; none for "".
+	ListOpen(ctx context.Context, id account.ID) ([]Ticket, error)
+	// Turn replaces Secret and Data of an open, unexpired ticket whose Secret is from, in one conditional write; else
+	// fault.ErrConflict. A factor that is answered from elsewhere says there what was answered.
+	Turn(ctx context.Context, id string, from, to, data []byte) error
+}
+
+// PushMessage wakes an app. Like whoever carries it, the lock screen may show it: no secret, no number, no name.
+type PushMessage struct {
+	Account  account.ID
+	To       string // the subscription as JSON, sealed at rest
+	Text     string // JSON of kind and id
+	Ticket   string // used or replaced, the message is dropped; "" = none
+	Dedupe   string // a second message with the same value is not sent; "" = no check
+	Deadline time.Time
+}
+
+// Pusher sends to apps.
+type Pusher interface {
+	// Send puts m into the outbox, in the transaction that ctx carries.
+	Send(ctx context.Context, m PushMessage) error
+	// Up says whether pushes can be delivered now, from the breaker's state alone.
+	Up() bool
+}
+
+// Limits counts events of a factor for all replicas at once. Keys of one factor are no keys of another.
+type Limits interface {
+	// Hit counts one event of key against all windows together, or none of them; wait is zero when it was allowed.
+	Hit(ctx context.Context, key string, ws []throttle.Window) (wait time.Duration, err error)
+	// Once takes value, which counts as used until then; fault.ErrConflict if it was used before.
+	Once(ctx context.Context, value string, until time.Time) error
 }
 
 // Message to a person, sent over the channel the factor names, to the ID-verified number of the account.

@@ -102,6 +102,19 @@ func (c credentials) ByHandle(ctx context.Context, handle string) (out factors.C
 	return out, err
 }
 
+// ByID finds a credential of this factor; fault.ErrNotFound, always for "".
+func (c credentials) ByID(ctx context.Context, id string) (out factors.Credential, err error) {
+	if id == "" {
+		return out, fault.ErrNotFound
+	}
+	err = c.db.row(ctx, "read credential", "SELECT "+credentialColumns+" FROM credentials WHERE id = ? AND factor = ?",
+		[]any{id, c.factor}, func(s scan) (err error) {
+			out, err = c.scan(s)
+			return err
+		})
+	return out, err
+}
+
 // Create stores a credential; fault.ErrConflict when its ID or handle is taken.
 func (c credentials) Create(ctx context.Context, n factors.Credential) (factors.Credential, error) {
 	if n.Account == "" {

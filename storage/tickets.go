@@ -158,3 +158,32 @@ func (k tickets) Use(ctx context.Context, id string) error {
 	now := micros(k.db.now())
 	return one(k.db.exec(ctx, "use ticket", "UPDATE tickets SET used_at = ? WHERE id = ? AND factor = ? AND used_at = 0", now, id, k.factor))
 }
+
+// ListOpen returns a person's open, unexpired tickets of this factor, newest first.
+func (k tickets) ListOpen(ctx context.Context, id account.ID) (out []factors.Ticket, err error) {
+	if id == "" {
+		return nil, nil
+	}
+	err = k.db.rows(ctx, "list tickets", "SELECT "+ticketColumns+" FROM tickets WHERE account_id = ? AND factor = ? AND used_at = 0 AND expires_at > ? ORDER BY created_at DESC, id DESC LIMIT 50",
+		[]any{string(id), k.factor, micros(k.db.now())}, func(s scan) error {
+			t, err := k.scan(s)
+			out = append(out, t)
+			return err
+		})
+	return out, err
+}
+
+// Turn replaces secret and data of an open ticket whose secret is from; fault.ErrConflict otherwise.
+func (k tickets) Turn(ctx context.Context, id string, from, to, data []byte) error {
+	if id == "" {
+		return fault.ErrConflict
+	}
+	if from == nil {
+		from = []byte{}
+	}
+	if to == nil {
+		to = []byte{}
+	}
+	return one(k.db.exec(ctx, "turn ticket", "UPDATE tickets SET secret = ?, data = ? WHERE id = ? AND factor = ? AND used_at = 0 AND secret = ? AND expires_at > ?",
+		to, k.db.keys().Seal("tickets.data:"+id, data), id, k.factor, from, micros(k.db.now())))
+}

@@ -18,7 +18,9 @@ import (
 	"github.com/kapi-id/kapi/factors"
 	"github.com/kapi-id/kapi/internal/account"
 	"github.com/kapi-id/kapi/internal/acr"
+	"github.com/kapi-id/kapi/internal/audit"
 	"github.com/kapi-id/kapi/internal/fault"
+	"github.com/kapi-id/kapi/internal/throttle"
 )
 
 // Clock stands still until it is moved.
@@ -50,7 +52,10 @@ type Kit struct {
 	Credentials *Credentials
 	Tickets     *Tickets
 	Phone       *Messenger
+	Push        *Pusher
+	Limits      *Limits
 	Accounts    *Accounts
+	Record      *Record
 }
 
 // NewKit makes an empty kit whose clock stands at now. It serves one factor; a test of two factors makes two.
@@ -60,14 +65,23 @@ func NewKit(now time.Time) *Kit {
 	k.Phone = &Messenger{now: k.Clock.Now, endings: map[account.ID]string{}}
 	k.Accounts = &Accounts{rows: map[account.ID]account.Account{}}
 	rand.Read(k.Phone.key[:])
+	k.Push = &Pusher{now: k.Clock.Now}
+	k.Limits = &Limits{now: k.Clock.Now, arrivals: map[string][]time.Time{}, used: map[string]time.Time{}}
+	k.Record = &Record{}
 	k.Tickets = &Tickets{now: k.Clock.Now, phone: k.Phone, rows: map[string]factors.Ticket{}, used: map[string]time.Time{}}
 	return k
 }
 
 // Factors returns the kit as a factor takes it.
 func (k *Kit) Factors() factors.Kit {
-	return factors.Kit{Credentials: k.Credentials, Tickets: k.Tickets, Phone: k.Phone, Accounts: k.Accounts, Now: k.Clock.Now}
+	return factors.Kit{
+		Credentials: k.Credentials, Tickets: k.Tickets, Phone: k.Phone, Push: k.Push, Limits: k.Limits, Accounts: k.Accounts, Issuer: Issuer, Now: k.Clock.Now,
+		Audit: k.Record, Atomically: func(ctx context.Context, fn func(context.Context) error) error { return fn(ctx) },
+	}
 }
+
+// Issuer is that of every kit.
+const Issuer = "https://kapi.example"
 
 // Credentials keeps rows as storage does: a version that each write moves, handles that are unique.
 type Credentials struct {
@@ -134,6 +148,20 @@ func (c *Credentials) ByHandle(ctx context.Context, handle string) (factors.Cred
 		}
 	}
 	return factors.Credential{}, fault.ErrNotFound
+}
+
+func (c *Credentials) ByID(ctx context.Context, id string) (factors.Credential, error) {
+	unlock, err := c.begin()
+	if err != nil {
+		return factors.Credential{}, err
+	}
+	defer unlock()
+	r, ok := c.rows[id]
+	if !ok {
+		return r, fault.ErrNotFound
+	}
+	r.Data = slices.Clone(r.Data)
+	return r, nil
 }
 
 func (c *Credentials) Create(ctx context.Context, n factors.Credential) (factors.Credential, error) {
@@ -303,6 +331,140 @@ func (s *Tickets) Use(ctx context.Context, id string) error {
 	delete(s.rows, id)
 	s.used[place(t.Binding, t.Purpose)] = t.ExpiresAt
 	return nil
+}
+
+func (s *Tickets) ListOpen(ctx context.Context, id account.ID) ([]factors.Ticket, error) {
+	s.calls.Add(1)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []factors.Ticket
+	for _, t := range s.rows {
+		if id != "" && t.Account == id && s.now().Before(t.ExpiresAt) {
+			out = append(out, t)
+		}
+	}
+	slices.SortFunc(out, func(a, b factors.Ticket) int {
+		if d := b.CreatedAt.Compare(a.CreatedAt); d != 0 {
+			return d
+		}
+		return cmp.Or(len(b.ID)-len(a.ID), strings.Compare(b.ID, a.ID))
+	})
+	return out[:min(len(out), 50)], nil
+}
+
+func (s *Tickets) Turn(ctx context.Context, id string, from, to, data []byte) error {
+	s.calls.Add(1)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t, ok := s.rows[id]
+	if !ok || !s.now().Before(t.ExpiresAt) || !hmac.Equal(t.Secret, from) {
+		return fault.ErrConflict
+	}
+	t.Secret, t.Data = slices.Clone(to), slices.Clone(data)
+	s.rows[id] = t
+	return nil
+}
+
+// Pusher keeps the pushes that would have left.
+type Pusher struct {
+	mu   sync.Mutex
+	now  func() time.Time
+	sent []factors.PushMessage
+	down bool
+}
+
+// Break opens or closes the breaker.
+func (p *Pusher) Break(down bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.down = down
+}
+
+// Sent returns all pushes so far, oldest first.
+func (p *Pusher) Sent() []factors.PushMessage {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.sent)
+}
+
+func (p *Pusher) Send(ctx context.Context, m factors.PushMessage) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if m.Dedupe != "" && slices.ContainsFunc(p.sent, func(o factors.PushMessage) bool { return o.Dedupe == m.Dedupe }) {
+		return nil
+	}
+	p.sent = append(p.sent, m)
+	return nil
+}
+
+func (p *Pusher) Up() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.down
+}
+
+// Limits counts as throttle.Store does, but exactly: at most N events in any Per.
+type Limits struct {
+	mu       sync.Mutex
+	now      func() time.Time
+	arrivals map[string][]time.Time
+	used     map[string]time.Time
+}
+
+func (l *Limits) Hit(ctx context.Context, key string, ws []throttle.Window) (wait time.Duration, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.now()
+	for _, w := range ws {
+		var within []time.Time
+		for _, at := range l.arrivals[key] {
+			if at.After(now.Add(-w.Per)) {
+				within = append(within, at)
+			}
+		}
+		if len(within) >= w.N {
+			wait = max(wait, within[len(within)-w.N].Add(w.Per).Sub(now))
+		}
+	}
+	if wait == 0 {
+		l.arrivals[key] = append(l.arrivals[key], now)
+	}
+	return wait, nil
+}
+
+func (l *Limits) Once(ctx context.Context, value string, until time.Time) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, used := l.used[value]; used {
+		return fault.ErrConflict
+	}
+	l.used[value] = until
+	return nil
+}
+
+// Record keeps the events that were recorded.
+type Record struct {
+	mu     sync.Mutex
+	events []audit.Event
+}
+
+func (r *Record) Record(ctx context.Context, e audit.Event) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.events = append(r.events, e)
+	return nil
+}
+
+// Events returns those of a name, oldest first; of all names with "".
+func (r *Record) Events(name audit.Name) (out []audit.Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, e := range r.events {
+		if name == "" || e.Name == name {
+			out = append(out, e)
+		}
+	}
+	return out
 }
 
 // Sent is one message as it would have left.

@@ -124,7 +124,16 @@ func (f *Flow) try(s *state, v Visit, id account.ID) factors.Try {
 	return factors.Try{
 		Binding: s.t.ID, Purpose: factors.SignIn, Account: id, Service: s.client.DisplayName(v.Lang), Origin: f.Origin,
 		Network: v.Network, Place: f.where(v), Lang: v.Lang, Agent: v.Agent,
+		Browser: f.browser(v), Known: s.account.ID == id && f.knownDevice(v.Known, s.account) != "",
 	}
+}
+
+// browser names the visiting browser to factors, without what its cookie says.
+func (f *Flow) browser(v Visit) string {
+	if len(v.Browser) == 0 {
+		return ""
+	}
+	return hex.EncodeToString(f.Keys.Index("browser", string(v.Browser)))
 }
 
 // where is the visitor's network in words.

@@ -56,6 +56,7 @@ func (h *Handler) try(ctx context.Context, m me) (factors.Try, error) {
 	return factors.Try{
 		Binding: "enrol:" + m.session.ID, Purpose: factors.Enrol, Account: m.account.ID, Service: service.DisplayName(m.visit.Lang), Origin: h.Pages.Origin(),
 		Network: m.visit.Network, Place: h.place(m.visit.Network, m.visit.Lang), Lang: m.visit.Lang, Agent: m.visit.Agent, Person: person.Name(),
+		Proven: m.session.Proofs,
 	}, nil
 }
 

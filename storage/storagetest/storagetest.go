@@ -123,6 +123,8 @@ func Run(t *testing.T, url func(testing.TB) string) {
 		{"TicketAnswers", ticketAnswers},
 		{"TicketTriesInParallel", ticketTriesInParallel},
 		{"TicketMessage", ticketMessage},
+		{"OpenTickets", openTickets},
+		{"CredentialByID", credentialByID},
 		{"Clients", registrations},
 		{"ClientCache", clientCache},
 		{"Watch", watch},

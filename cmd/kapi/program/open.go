@@ -27,6 +27,7 @@ type opened struct {
 	log   *slog.Logger
 	more  Lines  // of factors, from Options
 	wake  func() // the worker; nil without one
+	push  factors.Pusher
 }
 
 // open connects, brings an embedded schema up, and opens the keys. On Postgres an old schema is an error unless
@@ -106,9 +107,13 @@ func (x *opened) keys(ctx context.Context, actor string) (*keys.Ring, error) {
 
 // kit is what a factor may touch, narrowed to its name.
 func (x *opened) kit(name string, phone factors.Messenger) factors.Kit {
-	k := factors.Kit{Credentials: x.db.Credentials(name), Tickets: x.db.Tickets(name), Phone: phone, Accounts: x.db, Now: x.now}
+	k := factors.Kit{
+		Credentials: x.db.Credentials(name), Tickets: x.db.Tickets(name), Phone: phone, Push: x.push, Accounts: x.db, Issuer: x.Issuer, Now: x.now,
+		Limits: &reach.Limits{Name: name, Throttle: x.db, Used: x.db, Now: x.now}, Audit: x.db, Atomically: x.db.Atomically,
+	}
 	if x.wake != nil { // what a factor sends goes out at once
 		k.Tickets = reach.Waking(k.Tickets, x.wake)
+		k.Atomically = reach.WakingAfter(k.Atomically, x.wake)
 	}
 	return k
 }

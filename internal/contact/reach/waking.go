@@ -22,3 +22,14 @@ func (w waking) Open(ctx context.Context, t factors.Ticket, m *factors.Message) 
 	}
 	return t, err
 }
+
+// WakingAfter returns atomically so that it wakes the sender after each commit.
+func WakingAfter(atomically func(context.Context, func(context.Context) error) error, wake func()) func(context.Context, func(context.Context) error) error {
+	return func(ctx context.Context, fn func(context.Context) error) error {
+		err := atomically(ctx, fn)
+		if err == nil {
+			wake()
+		}
+		return err
+	}
+}
