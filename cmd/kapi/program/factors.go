@@ -4,6 +4,7 @@ import (
 	"github.com/kapi-id/kapi/factors"
 	"github.com/kapi-id/kapi/factors/password"
 	"github.com/kapi-id/kapi/factors/sms"
+	"github.com/kapi-id/kapi/factors/totp"
 )
 
 // list is every way to prove something. A new factor is a folder under factors/ and a line here; sign-in, client policy,
@@ -12,6 +13,7 @@ func list(passwords *password.Factor, kit func(name string) factors.Kit) []facto
 	return []factors.Factor{
 		passwords,
 		sms.New(kit("sms")),
+		totp.New(kit("totp")),
 	}
 }
 
