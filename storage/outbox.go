@@ -59,14 +59,14 @@ func (db *DB) Enqueue(ctx context.Context, m notify.Message) error {
 		m.ID, m.Channel, dedupe, string(m.Account), body, m.Ticket, micros(m.Deadline), created, int64(m.Attempts), created)
 }
 
-// Claim takes up to n due messages for this worker; see notify.Outbox. One statement takes those that are good. Where it
+// Claim takes up to n due messages of other channels than except for this worker; see notify.Outbox. One statement takes those that are good. Where it
 // finds none, or has not looked for a while, the dead ones in front are closed, all at once, so that a backlog holds up nobody.
-func (db *DB) Claim(ctx context.Context, n int, now time.Time) (out []notify.Message, err error) {
+func (db *DB) Claim(ctx context.Context, n int, except []string, now time.Time) (out []notify.Message, err error) {
 	if n <= 0 {
 		return nil, nil
 	}
 	us := micros(now)
-	if out, err = db.claim(ctx, n, us, micros(now.Add(notify.Hold))); err != nil || len(out) == n {
+	if out, err = db.claim(ctx, n, except, us, micros(now.Add(notify.Hold))); err != nil || len(out) == n {
 		return out, err
 	}
 	if last := db.tidied.Load(); len(out) > 0 && us >= last && us < last+tidyEvery.Microseconds() {
@@ -81,17 +81,25 @@ const tidyEvery = time.Second
 
 const claimQuery = "UPDATE outbox SET state = 'sending', due_at = ?, attempts = attempts + 1 WHERE state = 'queued' AND due_at <= ? AND id IN (" +
 	"SELECT o.id FROM outbox o WHERE o.closed_at = 0 AND o.due_at <= ? AND o.state = 'queued' AND o.deadline > ? " +
-	"AND (o.ticket = '' OR EXISTS (SELECT 1 FROM tickets t WHERE t.id = o.ticket AND t.used_at = 0 AND t.expires_at > ?)) ORDER BY o.due_at, o.id LIMIT ?"
+	"AND (o.ticket = '' OR EXISTS (SELECT 1 FROM tickets t WHERE t.id = o.ticket AND t.used_at = 0 AND t.expires_at > ?))"
+
+const claimOrder = " ORDER BY o.due_at, o.id LIMIT ?"
 
 const claimReturning = ") RETURNING id, channel, dedupe, account_id, body, ticket, deadline, attempts, created_at"
 
 // claim marks up to n messages as sending that are due, in time, and whose ticket is open, the oldest first.
-func (db *DB) claim(ctx context.Context, n int, now, hold int64) (out []notify.Message, err error) {
-	query := claimQuery + claimReturning
-	if db.dialect == postgres { // workers pass each other's rows instead of waiting for them
-		query = claimQuery + " FOR UPDATE OF o SKIP LOCKED" + claimReturning
+func (db *DB) claim(ctx context.Context, n int, except []string, now, hold int64) (out []notify.Message, err error) {
+	query, args := claimQuery, []any{hold, now, now, now, now}
+	for _, channel := range except {
+		query += " AND o.channel <> ?"
+		args = append(args, channel)
 	}
-	err = db.rowsAfresh(ctx, "claim messages", query, []any{hold, now, now, now, now, int64(n)}, func() { out = nil }, func(s scan) error {
+	query += claimOrder
+	if db.dialect == postgres { // workers pass each other's rows instead of waiting for them
+		query += " FOR UPDATE OF o SKIP LOCKED"
+	}
+	query, args = query+claimReturning, append(args, int64(n))
+	err = db.rowsAfresh(ctx, "claim messages", query, args, func() { out = nil }, func(s scan) error {
 		m, err := db.scanMessage(s)
 		out = append(out, m)
 		return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
@@ -34,7 +35,7 @@ func (b *box) Enqueue(_ context.Context, m Message) error {
 	return nil
 }
 
-func (b *box) Claim(_ context.Context, n int, now time.Time) ([]Message, error) {
+func (b *box) Claim(_ context.Context, n int, except []string, now time.Time) ([]Message, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.claims++
@@ -48,7 +49,7 @@ func (b *box) Claim(_ context.Context, n int, now time.Time) ([]Message, error) 
 			r.state, r.reason = "closed", "used"
 		case !now.Before(r.Deadline):
 			r.state, r.reason = "closed", "expired"
-		case r.due.After(now) || len(out) == n:
+		case r.due.After(now) || len(out) == n || slices.Contains(except, r.Channel):
 		default:
 			r.state, r.claimed = "sending", now
 			r.Attempts++

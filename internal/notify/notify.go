@@ -30,11 +30,11 @@ const Hold = 30 * time.Second
 // Outbox is the stored queue.
 type Outbox interface {
 	Enqueue(ctx context.Context, m Message) error
-	// Claim takes up to n due messages for this worker by one conditional write each and marks them sending; expired,
+	// Claim takes up to n due messages of other channels than except for this worker and marks them sending; expired,
 	// used and replaced ones are closed instead. A message whose worker died while sending is closed as unknown, never
 	// claimed again: nobody can tell whether it went out, and the person can ask for a new code. What was claimed before an
 	// error is returned with it.
-	Claim(ctx context.Context, n int, now time.Time) ([]Message, error)
+	Claim(ctx context.Context, n int, except []string, now time.Time) ([]Message, error)
 	// Sent closes it; Failed gives it back, due at next, or closes it when next is zero or past the deadline.
 	Sent(ctx context.Context, id string, gateway string, now time.Time) error
 	Failed(ctx context.Context, id string, next time.Time, reason string, now time.Time) error

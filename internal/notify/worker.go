@@ -64,6 +64,8 @@ type Worker struct {
 
 	wake   chan struct{}
 	flying atomic.Int64
+	aloft  map[string]*atomic.Int64 // by channel; the map never changes
+	astray atomic.Int64
 	wg     sync.WaitGroup
 }
 
@@ -78,7 +80,7 @@ type line struct {
 // New returns a worker that does nothing before Run.
 func New(o Options) *Worker {
 	w := &Worker{
-		outbox: o.Outbox, lines: map[string][]*line{}, log: o.Log, now: o.Now, watch: o.Watch,
+		outbox: o.Outbox, lines: map[string][]*line{}, aloft: map[string]*atomic.Int64{}, log: o.Log, now: o.Now, watch: o.Watch,
 		timeout: o.Timeout, wake: make(chan struct{}, 1),
 	}
 	if w.timeout <= 0 {
@@ -88,6 +90,7 @@ func New(o Options) *Worker {
 		w.log = slog.New(slog.DiscardHandler)
 	}
 	for channel, routes := range o.Routes {
+		w.aloft[channel] = &atomic.Int64{}
 		for _, r := range routes {
 			if r.Most <= 0 {
 				r.Most = defaultMost
@@ -171,29 +174,40 @@ func (w *Worker) look(ctx context.Context) {
 
 // round claims as much as can be sent at once and starts sending; more says that the outbox may hold still more.
 func (w *Worker) round(ctx context.Context) (more bool) {
-	n := w.room()
+	n, except := w.room()
 	if n <= 0 {
 		return false // each call that ends wakes the worker, and so does the poll after a breaker's rest
 	}
-	ms, err := w.outbox.Claim(ctx, n, w.now())
+	ms, err := w.outbox.Claim(ctx, n, except, w.now())
 	if err != nil && ctx.Err() == nil {
 		w.log.Error("outbox: claim", "error", err)
 	}
 	for _, m := range ms {
 		w.flying.Add(1)
+		w.of(m.Channel).Add(1)
 		w.wg.Go(func() {
 			defer w.Wake()
 			defer w.flying.Add(-1)
+			defer w.of(m.Channel).Add(-1)
 			w.deliver(context.WithoutCancel(ctx), m)
 		})
 	}
 	return err == nil && len(ms) == n
 }
 
-// room is how many messages may be claimed now. A resting channel claims nothing, a half-open one a single message.
-func (w *Worker) room() int {
-	n := 0
-	for _, lines := range w.lines {
+// of counts what is under way in a channel; channels without a route share one count.
+func (w *Worker) of(channel string) *atomic.Int64 {
+	if n := w.aloft[channel]; n != nil {
+		return n
+	}
+	return &w.astray
+}
+
+// room is how many messages may be claimed now, and of which channels none: a resting channel claims nothing, a half-open one a
+// single message, and one whose gateway hangs no more than it has calls for, so that its backlog holds up no other.
+func (w *Worker) room() (most int, except []string) {
+	for channel, lines := range w.lines {
+		n := 0
 		for _, l := range lines {
 			switch {
 			case !l.up():
@@ -203,8 +217,14 @@ func (w *Worker) room() int {
 				n += l.Most
 			}
 		}
+		switch n -= int(w.of(channel).Load()); {
+		case n <= 0:
+			except = append(except, channel)
+		case most == 0 || n < most: // whatever is claimed, it fits
+			most = n
+		}
 	}
-	return min(n, claimMost) - int(w.flying.Load())
+	return min(most, claimMost), except
 }
 
 // deliver hands m to the gateways of its channel in turn until one takes it or nobody can tell.

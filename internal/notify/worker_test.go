@@ -3,6 +3,7 @@ package notify
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -322,6 +323,34 @@ func TestBulkhead(t *testing.T) {
 	if most.Load() > 3 || g.count() != 10 {
 		t.Fatalf("%d calls at once, %d in all", most.Load(), g.count())
 	}
+}
+
+// A channel whose gateway hangs, with a backlog, takes no room from another.
+func TestO5_AHungChannelHoldsUpNoOther(t *testing.T) {
+	release := make(chan struct{})
+	mail := &gate{name: "mail", do: func(context.Context, int) error { <-release; return nil }}
+	sms := &gate{name: "sms"}
+	b := newBench(Route{Gateway: sms, Weight: 1})
+	b.Worker = New(Options{Outbox: b.box, Now: b.clock.now, Timeout: time.Minute,
+		Routes: map[string][]Route{"sms": {{Gateway: sms, Weight: 1}}, "mail": {{Gateway: mail, Weight: 1, Most: 4}}}})
+	b.put(200)
+	for _, r := range b.box.rows {
+		r.Channel = "mail"
+	}
+	b.put(20) // behind all of them
+	defer b.wg.Wait()
+	defer close(release)
+	for range 100_000 {
+		b.round(context.Background())
+		if sms.count() == 20 {
+			if n := mail.count(); n > 4 {
+				t.Fatalf("%d calls at once of the gateway that hangs", n)
+			}
+			return
+		}
+		runtime.Gosched()
+	}
+	t.Fatalf("%d of 20 codes were sent while the other channel hangs", sms.count())
 }
 
 func TestChannelWithoutRoute(t *testing.T) {

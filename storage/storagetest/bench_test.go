@@ -193,7 +193,7 @@ func BenchmarkSignIn(b *testing.B) {
 			ok(b, second(db.Hit(ctx, "sms:"+string(id), ws, Start)))
 			t, err := tickets.Open(ctx, ticket(tx.ID), &factors.Message{Account: id, Channel: "sms", Text: "123456", Deadline: Start.Add(time.Minute)})
 			ok(b, err)
-			ms, err := db.Claim(ctx, 10, Start)
+			ms, err := db.Claim(ctx, 10, nil, Start)
 			ok(b, err)
 			for _, m := range ms {
 				ok(b, db.Sent(ctx, m.ID, "g", Start))
@@ -281,7 +281,7 @@ func BenchmarkEach(b *testing.B) {
 		"EnqueueClaimSent": func(b *testing.B, db *storage.DB) func(ctx context.Context) error {
 			return func(ctx context.Context) error {
 				err := db.Enqueue(ctx, message(Start))
-				ms, err2 := db.Claim(ctx, 10, Start)
+				ms, err2 := db.Claim(ctx, 10, nil, Start)
 				for _, m := range ms {
 					err = errors.Join(err, db.Sent(ctx, m.ID, "g", Start))
 				}

@@ -35,7 +35,7 @@ func outbox(t *testing.T, b *backend) {
 	db, _ := queue(t, b)
 	claim := func(what string, now time.Time, ids ...string) []notify.Message {
 		t.Helper()
-		got, err := db.Claim(bg, 10, now)
+		got, err := db.Claim(bg, 10, nil, now)
 		ok(t, err)
 		var have []string
 		for _, m := range got {
@@ -58,7 +58,10 @@ func outbox(t *testing.T, b *backend) {
 	if age, err := db.Age(bg, now); err != nil || age != 2*time.Second {
 		t.Errorf("age %v %v", age, err)
 	}
-	if got, err := db.Claim(bg, 1, now); err != nil || len(got) != 1 || got[0].ID != one.ID {
+	if got, err := db.Claim(bg, 10, []string{"mail", "sms"}, now); err != nil || len(got) != 0 {
+		t.Fatalf("of a channel that rests: %v %v", got, err)
+	}
+	if got, err := db.Claim(bg, 1, []string{"mail"}, now); err != nil || len(got) != 1 || got[0].ID != one.ID {
 		t.Fatalf("one of two: %v %v", got, err)
 	}
 	got := claim("the other", now, two.ID)[0]
@@ -131,7 +134,7 @@ func claimOnce(t *testing.T, b *backend) {
 	for len(seen) < n {
 		before := len(seen)
 		_, bad := together(8, func(int) error {
-			got, err := db.Claim(bg, 5, Start)
+			got, err := db.Claim(bg, 5, nil, Start)
 			mu.Lock()
 			defer mu.Unlock()
 			for _, m := range got {
@@ -404,7 +407,7 @@ func ticketMessage(t *testing.T, b *backend) {
 	}
 	claimed := func(what string, n int) []notify.Message {
 		t.Helper()
-		got, err := db.Claim(bg, 10, clock.Now())
+		got, err := db.Claim(bg, 10, nil, clock.Now())
 		ok(t, err)
 		if len(got) != n {
 			t.Fatalf("%s: %d claimed", what, len(got))

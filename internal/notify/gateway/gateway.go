@@ -1,4 +1,5 @@
-// Package gateway owns the list of message gateways that an operator writes into KAPI_SMS. Enter with Parse. It refuses
+// Package gateway owns the lists of message gateways that an operator writes into KAPI_SMS, KAPI_SIM_MESSAGE, KAPI_MESSENGER and
+// KAPI_MAIL. Enter with Parse. It refuses
 // what it does not know, and no error of it repeats what was written, since that may be a password.
 package gateway
 
@@ -16,13 +17,16 @@ import (
 	"time"
 
 	"github.com/kapi-id/kapi/internal/notify"
+	"github.com/kapi-id/kapi/internal/notify/gateway/bip"
 	"github.com/kapi-id/kapi/internal/notify/gateway/inbox"
+	"github.com/kapi-id/kapi/internal/notify/gateway/mail"
 	"github.com/kapi-id/kapi/internal/notify/gateway/smpp"
 	"github.com/kapi-id/kapi/internal/notify/gateway/webhook"
 )
 
 // Config is what the gateways need besides their addresses.
 type Config struct {
+	Channel   string // "sms" (or ""), "sim", "messenger" or "mail": which kinds of gateways there are
 	Template  string // file for https gateways without #template=…
 	Log       *slog.Logger
 	Now       func() time.Time
@@ -37,6 +41,11 @@ const Sender = "KAPI"
 //	inbox:http://127.0.0.1:8082
 //	smpp://user:password@host:port#from=KAPI&weight=1
 //	https://host/path#template=/etc/kapi/sms/json.json
+//
+// for the messenger, and for e-mail:
+//
+//	https://user:password@host/path
+//	smtp://user:password@host:587?from=kapi@example.org&sender=Kapi
 //
 // The first gateway has weight 1, the others 0: they stand by.
 func Parse(list string, c Config) ([]notify.Route, error) {
@@ -61,13 +70,15 @@ var options = map[string][]string{
 	"inbox": {"from", "weight", "most", "name"},
 	"smpp":  {"from", "weight", "most", "name", "system_type", "validity"},
 	"http":  {"from", "weight", "most", "name", "template"},
+	"bip":   {"weight", "most", "name", "receiver_type"},
+	"smtp":  {"weight", "most", "name"},
 }
 
 func parse(entry string, place int, c Config) (notify.Route, error) {
 	address, fragment, _ := strings.Cut(entry, "#")
-	kind, build := kindOf(address)
+	kind, build := kindOf(c.Channel, address)
 	if build == nil {
-		return notify.Route{}, errors.New("want inbox:http://…, smpp://…, smpps://… or https://…")
+		return notify.Route{}, errors.New("want " + wanted[c.Channel])
 	}
 	o, err := url.ParseQuery(fragment)
 	if err != nil {
@@ -95,7 +106,11 @@ func parse(entry string, place int, c Config) (notify.Route, error) {
 		o.Set("from", Sender)
 	}
 	if !o.Has("name") {
-		o.Set("name", kind)
+		name := kind
+		if c.Channel != "" && c.Channel != "sms" { // a gateway's name stands for it in metrics, whatever the channel
+			name = c.Channel + "-" + kind
+		}
+		o.Set("name", name)
 	}
 	if !label.MatchString(o.Get("name")) {
 		return r, errors.New("option name: lower-case letters, digits and hyphens")
@@ -109,13 +124,29 @@ var label = regexp.MustCompile(`^[a-z0-9-]{1,32}$`)
 // builder makes a gateway of one kind.
 type builder func(address string, o url.Values, c Config) (notify.Gateway, error)
 
-func kindOf(address string) (string, builder) {
+// wanted says what a list may hold, by channel.
+var wanted = map[string]string{
+	"": overAir, "sms": overAir, "sim": overAir,
+	"messenger": "inbox:http://… or https://user:password@host/path",
+	"mail":      "inbox:http://…, smtp://… or smtps://…",
+}
+
+const overAir = "inbox:http://…, smpp://…, smpps://… or https://…"
+
+func kindOf(channel, address string) (string, builder) {
+	web := strings.HasPrefix(address, "https://") || strings.HasPrefix(address, "http://")
 	switch {
 	case strings.HasPrefix(address, "inbox:"):
 		return "inbox", newInbox
+	case channel == "messenger" && web:
+		return "bip", newMessenger
+	case channel == "mail" && (strings.HasPrefix(address, "smtp://") || strings.HasPrefix(address, "smtps://")):
+		return "smtp", newMail
+	case channel == "messenger" || channel == "mail":
+		return "", nil
 	case strings.HasPrefix(address, "smpp://"), strings.HasPrefix(address, "smpps://"):
 		return "smpp", newSMPP
-	case strings.HasPrefix(address, "https://"), strings.HasPrefix(address, "http://"):
+	case web:
 		return "http", newWebhook
 	}
 	return "", nil
@@ -181,4 +212,46 @@ func newWebhook(address string, o url.Values, c Config) (notify.Gateway, error) 
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	return webhook.New(o.Get("name"), address, o.Get("from"), t, c.Now)
+}
+
+func newMessenger(address string, o url.Values, _ Config) (notify.Gateway, error) {
+	u, err := url.Parse(address)
+	if err != nil || u.User == nil {
+		return nil, errors.New("want https://user:password@host/path, reserved characters percent-encoded")
+	}
+	password, _ := u.User.Password()
+	user := u.User.Username()
+	u.User = nil
+	receiver, err := small(o, "receiver_type", bip.Number, 0)
+	if err != nil {
+		return nil, err
+	}
+	return bip.New(bip.Config{Name: o.Get("name"), Address: u.String(), User: user, Password: password, Receiver: receiver})
+}
+
+func newMail(address string, o url.Values, c Config) (notify.Gateway, error) {
+	u, err := url.Parse(address)
+	if err != nil || u.Path != "" {
+		return nil, errors.New("want smtp://user:password@host:port?from=kapi@example.org, reserved characters percent-encoded")
+	}
+	q := u.Query()
+	for name, values := range q {
+		if name != "from" && name != "sender" || len(values) != 1 {
+			return nil, errors.New("smtp: behind the ? stand from=ADDRESS and sender=NAME, once each")
+		}
+	}
+	m := mail.Config{Name: o.Get("name"), Host: u.Hostname(), Port: 587, Implicit: u.Scheme == "smtps", From: q.Get("from"), Sender: q.Get("sender"), Now: c.Now}
+	if m.Implicit {
+		m.Port = 465
+	}
+	if p := u.Port(); p != "" {
+		if m.Port, err = strconv.Atoi(p); err != nil {
+			return nil, errors.New("smtp: the port is no number")
+		}
+	}
+	if u.User != nil {
+		m.User = u.User.Username()
+		m.Password, _ = u.User.Password()
+	}
+	return mail.New(m)
 }

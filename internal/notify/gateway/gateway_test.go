@@ -94,3 +94,33 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestChannels(t *testing.T) {
+	for _, c := range []struct{ channel, list, names, wrong string }{
+		{"sim", "inbox:http://127.0.0.1:8082", "sim-inbox", ""},
+		{"sim", "smpp://u:p@smsc.example:2775", "sim-smpp", ""},
+		{"messenger", "https://kapi:pw@bip.example/tes/send#receiver_type=1, inbox:http://127.0.0.1:8082", "messenger-bip messenger-inbox", ""},
+		{"mail", "smtp://kapi:pw@mail.example:2525?from=kapi@example.org&sender=Kap%C4%B1, smtps://mail.example?from=kapi@example.org#name=spare", "mail-smtp spare", ""},
+		{"mail", "inbox:http://127.0.0.1:8082", "mail-inbox", ""},
+		{"sms", "smtp://mail.example?from=kapi@example.org", "", "want inbox"},
+		{"mail", "https://mail.example", "", "want inbox"},
+		{"messenger", "smpp://u:p@smsc.example:2775", "", "want inbox"},
+		{"messenger", "https://bip.example/send", "", "user:password"},
+		{"messenger", "https://kapi:SECRET@bip.example/send#receiver_type=x", "", "receiver_type"},
+		{"mail", "smtp://kapi:SECRET@mail.example", "", "from="},
+		{"mail", "smtp://kapi:SECRET@mail.example?from=kapi@example.org&cc=x", "", "once each"},
+		{"mail", "smtp://kapi:SECRET@mail.example?from=kapi@example.org#template=x", "", "unknown option"},
+	} {
+		routes, err := Parse(c.list, Config{Channel: c.channel})
+		var names []string
+		for _, r := range routes {
+			names = append(names, r.Gateway.Name())
+		}
+		switch {
+		case c.wrong == "" && (err != nil || strings.Join(names, " ") != c.names):
+			t.Errorf("%s %s: %v, %v", c.channel, c.list, names, err)
+		case c.wrong != "" && (err == nil || !strings.Contains(err.Error(), c.wrong) || strings.Contains(err.Error(), "SECRET")):
+			t.Errorf("%s %s: %v, want %q", c.channel, c.list, err, c.wrong)
+		}
+	}
+}
