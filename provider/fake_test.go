@@ -280,6 +280,21 @@ func (m *memory) SessionByToken(ctx context.Context, hash []byte) (s session.Ses
 	return s, err
 }
 
+func (m *memory) SessionByID(ctx context.Context, id string) (s session.Session, err error) {
+	err = m.read(ctx, func() error {
+		var ok bool
+		if s, ok = m.sessions[id]; !ok {
+			return fault.ErrNotFound
+		}
+		return nil
+	})
+	return s, err
+}
+
+func (m *memory) VoidProofs(context.Context, account.ID, time.Time) error {
+	return errors.New("the provider voids no proofs")
+}
+
 func (m *memory) EndSession(ctx context.Context, owner account.ID, id string, at time.Time) error {
 	return m.write(ctx, func() error {
 		s, ok := m.sessions[id]

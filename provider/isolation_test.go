@@ -70,15 +70,16 @@ func TestT2_TwoClientsShareNothing(t *testing.T) {
 		tx := b.begin(ask(client, to, "scope", "openid profile offline_access"))
 		b.prove(tx, k.password(ayse))
 		s := k.sessions[k.transactions[tx.ID].Session]
-		s.ID = "one-session" // all of them in one session
+		s.ID = "5f1c1d1e-3333-4333-8333-333333333333" // all of them in one session
 		k.sessions[s.ID] = s
 		got := k.transactions[tx.ID]
 		got.Session = s.ID
 		k.transactions[tx.ID] = got
 		out := k.redeem(client, to, b.answer(b.get("/authorize/callback?id="+tx.ID)).Get("code"))
 		id := k.claimsOf(out.text("id_token"))
+		sid := id["sid"].(string)
 		values := map[string]string{
-			"sub": id["sub"].(string), "sid": id["sid"].(string), "at_hash": id["at_hash"].(string), "refresh": out.text("refresh_token")[:4],
+			"sub": id["sub"].(string), "sid": sid, "half a sid": sid[:16], "the other half": sid[len(sid)-16:], "at_hash": id["at_hash"].(string), "refresh": out.text("refresh_token")[:4],
 			"transaction": tx.ID,
 		}
 		if strings.Contains(out.text("access_token"), ".") {

@@ -45,9 +45,9 @@ type logout struct {
 	hint    hint
 }
 
-// endSession ends the session of this browser and of no other. It asks first unless the hint proves that the client
-// speaks of exactly this session: otherwise any page could sign people out with an image tag, and the hint of one person
-// would sign out the next one at the same screen.
+// endSession ends the session of this browser, or the one an isolated client names, and no other. It asks first unless the
+// hint proves that the client speaks of exactly this session: otherwise any page could sign people out with an image tag, and
+// the hint of one person would sign out the next one at the same screen.
 func (s *Server) endSession(w http.ResponseWriter, r *http.Request) {
 	noStore(w)
 	params, err := s.parameters(w, r)
@@ -64,14 +64,27 @@ func (s *Server) endSession(w http.ResponseWriter, r *http.Request) {
 		s.cfg.Pages.Failure(w, r, spoken(params), err)
 		return
 	}
+	own, named, err := s.isolated(r.Context(), l)
+	if err != nil {
+		s.cfg.Pages.Failure(w, r, l.locales, err)
+		return
+	}
+	if named {
+		if own.ID != "" && own.EndedAt.IsZero() {
+			s.end(w, r, l, own)
+		} else {
+			s.signedOut(w, r, l) // it is over already
+		}
+		return
+	}
 	here, err := s.session(r)
 	switch {
 	case err != nil:
 		s.cfg.Pages.Failure(w, r, l.locales, err)
-	case here.ID == "":
-		s.signedOut(w, r, l)
-	case s.proves(l, here):
+	case here.ID != "" && s.proves(l, here): // idle or not: what clients hold of it ends too
 		s.end(w, r, l, here)
+	case !here.Alive(s.now()):
+		s.signedOut(w, r, l)
 	default:
 		s.cfg.Pages.ConfirmLogout(w, r, s.question(l, here))
 	}
@@ -109,14 +122,38 @@ func (s *Server) readLogout(ctx context.Context, params url.Values) (*logout, er
 	return l, nil
 }
 
-// session returns the living session of this browser, the zero one if there is none.
+// isolated returns the session that was made for the client alone, if that is what the hint names. No browser has a cookie of
+// such a session, and nobody else rests on it: the hint itself, which only the client and its person ever had, is the proof.
+// A session of single sign-on is never ended so, or a leaked hint would sign out a person everywhere. named with the zero session:
+// it is so long over that nothing is known of it.
+func (s *Server) isolated(ctx context.Context, l *logout) (own session.Session, named bool, err error) {
+	if l.client == nil || l.hint.Session == "" {
+		return own, false, nil
+	}
+	id := s.sessionOf(*l.client, l.hint.Session)
+	if id == "" {
+		return own, false, nil
+	}
+	own, err = s.cfg.Sessions.SessionByID(ctx, id)
+	switch {
+	case errors.Is(err, fault.ErrNotFound):
+		return session.Session{}, l.client.SSOIsolated, nil
+	case err != nil:
+		return session.Session{}, false, err
+	case own.Client != l.client.ID, l.hint.Subject != l.client.Subject(s.subject, own.Account):
+		return session.Session{}, false, nil
+	}
+	return own, true, nil
+}
+
+// session returns the session of this browser unless it was ended or is past its end; it may be idle. The zero one if there is none.
 func (s *Server) session(r *http.Request) (session.Session, error) {
 	token := s.cfg.Cookies.Get(r, web.SessionCookie)
 	if token == "" {
 		return session.Session{}, nil
 	}
 	here, err := s.cfg.Sessions.SessionByToken(r.Context(), secret.Hash(token))
-	if errors.Is(err, fault.ErrNotFound) || (err == nil && !here.Alive(s.now())) {
+	if errors.Is(err, fault.ErrNotFound) || (err == nil && (!here.EndedAt.IsZero() || !s.now().Before(here.ExpiresAt))) {
 		return session.Session{}, nil
 	}
 	return here, err
@@ -127,8 +164,7 @@ func (s *Server) proves(l *logout, here session.Session) bool {
 	if l.client == nil || l.hint.Session == "" || l.hint.Subject != l.client.Subject(s.subject, here.Account) {
 		return false
 	}
-	sid, err := base64url.DecodeString(l.hint.Session)
-	return err == nil && s.cfg.Ring.CheckMAC(secret.Tokens, sid, "sid", here.ID, sidSector(*l.client))
+	return s.sessionOf(*l.client, l.hint.Session) == here.ID
 }
 
 // question carries the checked request through the confirmation page, tied to the session it was asked for.
@@ -176,7 +212,7 @@ func (s *Server) confirmLogout(w http.ResponseWriter, r *http.Request) {
 		s.cfg.Pages.Failure(w, r, l.locales, err)
 		return
 	}
-	if here.ID == "" {
+	if !here.Alive(s.now()) {
 		s.signedOut(w, r, l)
 		return
 	}
@@ -209,7 +245,9 @@ func (s *Server) end(w http.ResponseWriter, r *http.Request, l *logout, here ses
 		s.cfg.Pages.Failure(w, r, l.locales, err)
 		return
 	}
-	s.cfg.Cookies.Clear(w, web.SessionCookie)
+	if here.Client == "" {
+		s.cfg.Cookies.Clear(w, web.SessionCookie)
+	}
 	s.signedOut(w, r, l)
 }
 

@@ -201,9 +201,13 @@ type idClaims struct {
 // person are in it only where the claims parameter asked; that costs the one read that others do not pay: what userinfo would
 // read for the access token just given.
 func (s *Server) idToken(ctx context.Context, c clients.Client, g grant.Grant, a access, accessToken, nonce string) (string, error) {
+	sid, err := s.sid(c, g.Session)
+	if err != nil {
+		return "", err
+	}
 	claims := &idClaims{
 		Issuer: s.cfg.Issuer, Subject: g.Subject, Audience: c.ID, Expires: a.IssuedAt.Add(idTokenLife).Unix(), Issued: a.IssuedAt.Unix(),
-		AuthTime: g.AuthTime, Nonce: nonce, ACR: g.ACR.String(), AMR: g.AMR, Steps: g.Steps, Session: s.sid(c, g.Session),
+		AuthTime: g.AuthTime, Nonce: nonce, ACR: g.ACR.String(), AMR: g.AMR, Steps: g.Steps, Session: sid,
 		AtHash: atHash(c.IDTokenAlg, accessToken), Authorized: c.ID,
 	}
 	if asked := singleOf(g).IDToken; len(asked) > 0 {
@@ -217,18 +221,6 @@ func (s *Server) idToken(ctx context.Context, c clients.Client, g grant.Grant, a
 		claims.about = tell(c, knownOf(l), nil, asked)
 	}
 	return s.cfg.Keys.Sign(ctx, c.IDTokenAlg, typID, claims)
-}
-
-// sid names the session to one sector; two sectors cannot compare theirs.
-func (s *Server) sid(c clients.Client, session string) string {
-	return base64url.EncodeToString(s.cfg.Ring.MAC(secret.Tokens, "sid", session, sidSector(c)))
-}
-
-func sidSector(c clients.Client) string {
-	if c.Sector == "" {
-		return "client " + c.ID
-	}
-	return c.Sector
 }
 
 // outcome is err in the word of the protocol, for meters.

@@ -20,6 +20,7 @@ type sessionJSON struct {
 	Proofs  []factors.Proof `json:"proofs,omitempty"`
 	Network string          `json:"network,omitempty"`
 	Agent   string          `json:"agent,omitempty"`
+	Client  string          `json:"client,omitempty"`
 }
 
 func (db *DB) scanSession(s scan) (session.Session, error) {
@@ -35,12 +36,12 @@ func (db *DB) scanSession(s scan) (session.Session, error) {
 	}
 	return session.Session{
 		ID: id, Account: account.ID(owner), Proofs: j.Proofs, Level: acr.Level(level), CreatedAt: moment(created), SeenAt: moment(seen),
-		ExpiresAt: moment(expires), EndedAt: moment(ended), Network: j.Network, Agent: j.Agent, Version: version,
+		ExpiresAt: moment(expires), EndedAt: moment(ended), Network: j.Network, Agent: j.Agent, Version: version, Client: j.Client,
 	}, nil
 }
 
 func (db *DB) sealSession(s session.Session) ([]byte, error) {
-	return db.sealJSON("sessions.data", s.ID, sessionJSON{s.Proofs, s.Network, s.Agent})
+	return db.sealJSON("sessions.data", s.ID, sessionJSON{s.Proofs, s.Network, s.Agent, s.Client})
 }
 
 // CreateSession stores a new session, found by the hash of its token from now on.
@@ -74,6 +75,18 @@ func (db *DB) SessionByToken(ctx context.Context, tokenHash []byte) (out session
 	if err == nil {
 		db.learn(ctx, &b)
 	}
+	return out, err
+}
+
+// SessionByID returns a session, alive or not; fault.ErrNotFound.
+func (db *DB) SessionByID(ctx context.Context, id string) (out session.Session, err error) {
+	if id == "" {
+		return out, fault.ErrNotFound
+	}
+	err = db.row(ctx, "read session by id", "SELECT "+sessionColumns+" FROM sessions WHERE id = ?", []any{id}, func(s scan) (err error) {
+		out, err = db.scanSession(s)
+		return err
+	})
 	return out, err
 }
 
@@ -117,7 +130,8 @@ func (db *DB) EndSession(ctx context.Context, owner account.ID, id string, at ti
 	})
 }
 
-// EndSessions ends all sessions of the owner but keep, and the grants made in them.
+// EndSessions ends all sessions of the owner but keep, and the grants made in them. Where none is kept, no grant is left either, not
+// even one of a session that ended by itself.
 func (db *DB) EndSessions(ctx context.Context, owner account.ID, keep string, at time.Time) error {
 	if owner == "" {
 		return errEmpty("account id")
@@ -135,7 +149,7 @@ func (db *DB) EndSessions(ctx context.Context, owner account.ID, keep string, at
 		if err != nil {
 			return err
 		}
-		if err := db.later(ctx, "void proofs", "UPDATE accounts SET proofs_since = ? WHERE id = ?", micros(at), string(owner)); err != nil || len(ids) == 0 {
+		if err := db.VoidProofs(ctx, owner, at); err != nil || len(ids) == 0 {
 			return err
 		}
 		return db.later(ctx, "end grants of sessions", "UPDATE grants SET revoked_at = ? WHERE session_id IN ("+marks(len(ids))+") AND revoked_at = 0",
@@ -143,15 +157,28 @@ func (db *DB) EndSessions(ctx context.Context, owner account.ID, keep string, at
 	})
 }
 
-// SessionsOf lists the living sessions of the owner, newest first.
+// VoidProofs voids what was proven in sign-ins still under way.
+func (db *DB) VoidProofs(ctx context.Context, owner account.ID, at time.Time) error {
+	if owner == "" {
+		return errEmpty("account id")
+	}
+	forget(ctx, owner)
+	return db.later(ctx, "void proofs", "UPDATE accounts SET proofs_since = ? WHERE id = ?", micros(at), string(owner))
+}
+
+// SessionsOf lists the living sessions of the owner, and the idle ones in which a client can still refresh, newest first.
 func (db *DB) SessionsOf(ctx context.Context, owner account.ID, now time.Time) (out []session.Session, err error) {
 	if owner == "" {
 		return nil, nil
 	}
-	err = db.rows(ctx, "list sessions", "SELECT "+sessionColumns+" FROM sessions WHERE account_id = ? AND ended_at = 0 AND expires_at > ? ORDER BY created_at DESC, id DESC",
-		[]any{string(owner), micros(now)}, func(s scan) error {
-			one, err := db.scanSession(s)
-			if err == nil && one.Alive(now) {
+	us := micros(now)
+	err = db.rows(ctx, "list sessions", "SELECT "+sessionColumns+", CASE WHEN EXISTS (SELECT 1 FROM grants g WHERE g.session_id = sessions.id AND g.revoked_at = 0 "+
+		"AND g.generation > 0 AND g.refreshed_by > ?) THEN 1 ELSE 0 END "+
+		"FROM sessions WHERE account_id = ? AND ended_at = 0 AND expires_at > ? ORDER BY created_at DESC, id DESC",
+		[]any{us, string(owner), us}, func(s scan) error {
+			var held int64
+			one, err := db.scanSession(func(dest ...any) error { return s(append(dest, &held)...) })
+			if one.Held = held != 0; err == nil && (one.Held || one.Alive(now)) {
 				out = append(out, one)
 			}
 			return err

@@ -182,6 +182,14 @@ func (r *Ring) MAC(p Purpose, parts ...string) []byte {
 	return mac(v.keys[v.newest], parts)
 }
 
+// MACs is MAC under every version of the purpose's key, for what is opened by a MAC instead of compared with one.
+func (r *Ring) MACs(p Purpose, parts ...string) (out [][]byte) {
+	for _, key := range r.by[p].keys {
+		out = append(out, mac(key, parts))
+	}
+	return out
+}
+
 // CheckMAC says in constant time whether mac was made by MAC under any version of the purpose's key.
 func (r *Ring) CheckMAC(p Purpose, given []byte, parts ...string) bool {
 	ok := false

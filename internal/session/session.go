@@ -32,6 +32,10 @@ type Session struct {
 	Network   string    // sealed at rest
 	Agent     string    // user agent, cut to 256 bytes, sealed at rest
 	Version   int64
+	// Client is set where the session was made for one isolated client alone; such a session has no cookie. "" = single sign-on.
+	Client string // sealed at rest
+	// Held says that clients can still refresh what they were given in it; only SessionsOf finds that out.
+	Held bool
 }
 
 // AuthTime is when the person last proved something (auth_time, OpenID Connect Core §2).
@@ -48,12 +52,18 @@ func LastProof(ps []factors.Proof) (at time.Time) {
 }
 
 // Alive says whether the session may be used at now.
-func (s Session) Alive(now time.Time) bool {
+func (s Session) Alive(now time.Time) bool { return s.EndedAt.IsZero() && now.Before(s.Until()) }
+
+// Until is when the session is over if nobody uses it any more.
+func (s Session) Until() time.Time {
 	idle := Idle
 	if s.Level == acr.High {
 		idle = IdleHigh
 	}
-	return s.EndedAt.IsZero() && now.Before(s.ExpiresAt) && now.Before(s.SeenAt.Add(idle))
+	if until := s.SeenAt.Add(idle); until.Before(s.ExpiresAt) {
+		return until
+	}
+	return s.ExpiresAt
 }
 
 // Store keeps sessions. tokenHash is secret.Hash of the cookie's token.
@@ -61,6 +71,8 @@ type Store interface {
 	CreateSession(ctx context.Context, s Session, tokenHash []byte) error
 	// SessionByToken returns the session whose current token it is, alive or not; fault.ErrNotFound.
 	SessionByToken(ctx context.Context, tokenHash []byte) (Session, error)
+	// SessionByID returns a session, alive or not; fault.ErrNotFound.
+	SessionByID(ctx context.Context, id string) (Session, error)
 	// RotateSession writes Proofs, Level, SeenAt, Network and Agent under a new token if Version is still the stored one and the session
 	// has not ended; else fault.ErrConflict.
 	RotateSession(ctx context.Context, s Session, tokenHash []byte) error
@@ -72,6 +84,8 @@ type Store interface {
 	// EndSessions ends all sessions of the account but one ("" = none kept) and their grants, and voids what was proven in
 	// sign-ins still under way (account.Account.ProofsSince).
 	EndSessions(ctx context.Context, owner account.ID, keep string, at time.Time) error
-	// SessionsOf lists the living sessions, newest first.
+	// VoidProofs ends no session, but voids what was proven in sign-ins still under way, as EndSessions does.
+	VoidProofs(ctx context.Context, owner account.ID, at time.Time) error
+	// SessionsOf lists the living sessions and the idle ones that are Held, newest first.
 	SessionsOf(ctx context.Context, owner account.ID, now time.Time) ([]Session, error)
 }

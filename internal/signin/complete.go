@@ -59,6 +59,9 @@ func (f *Flow) complete(ctx context.Context, s *state, v Visit) (Outcome, error)
 	token, hash := f.Keys.NewToken()
 	raised := found.ID != "" && found.Account == t.Account
 	stands := session.Session{ID: uuid.NewString(), Account: t.Account, Proofs: t.Proofs, CreatedAt: now, ExpiresAt: now.Add(session.Life)}
+	if s.client.SSOIsolated {
+		stands.Client = s.client.ID // its token goes to nobody: a client ends it by naming it in a hint
+	}
 	if raised {
 		stands = found
 		stands.Proofs = merge(found.Proofs, t.Proofs)

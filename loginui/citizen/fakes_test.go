@@ -287,6 +287,15 @@ func (s sessionsOf) SessionByToken(_ context.Context, hash []byte) (session.Sess
 	}
 	return s.sessions[id], nil
 }
+func (s sessionsOf) SessionByID(context.Context, string) (session.Session, error) {
+	return session.Session{}, errors.New("not here")
+}
+func (s sessionsOf) VoidProofs(_ context.Context, owner account.ID, at time.Time) error {
+	a := s.accounts[owner]
+	a.ProofsSince = at
+	s.accounts[owner] = a
+	return nil
+}
 func (s sessionsOf) TouchSession(_ context.Context, id string, seen time.Time) error {
 	x := s.sessions[id]
 	x.SeenAt = seen
@@ -303,18 +312,18 @@ func (s sessionsOf) EndSession(_ context.Context, owner account.ID, id string, a
 	s.sessions[id] = x
 	return nil
 }
-func (s sessionsOf) EndSessions(_ context.Context, owner account.ID, keep string, at time.Time) error {
+func (s sessionsOf) EndSessions(ctx context.Context, owner account.ID, keep string, at time.Time) error {
 	for id, x := range s.sessions {
 		if x.Account == owner && id != keep && x.EndedAt.IsZero() {
 			x.EndedAt = at
 			s.sessions[id] = x
 		}
 	}
-	return nil
+	return s.VoidProofs(ctx, owner, at)
 }
 func (s sessionsOf) SessionsOf(_ context.Context, owner account.ID, now time.Time) (list []session.Session, err error) {
 	for _, x := range s.sessions {
-		if x.Account == owner && x.Alive(now) {
+		if x.Account == owner && (x.Alive(now) || x.Held && x.EndedAt.IsZero() && now.Before(x.ExpiresAt)) {
 			list = append(list, x)
 		}
 	}

@@ -103,7 +103,7 @@ func Run(t *testing.T, url func(testing.TB) string) {
 	}{
 		{"Accounts", accounts},
 		{"Renumbered", renumbered},
-		{"Sessions", sessions},
+		{"Sessions", sessions}, {"SessionsByID", sessionsByID}, {"SessionsHeld", sessionsHeld}, {"ProofsVoided", proofsVoided},
 		{"Transactions", transactions},
 		{"FinishOnce", finishOnce},
 		{"Grants", grants},
