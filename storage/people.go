@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/kapi-id/kapi/internal/account"
@@ -80,11 +81,14 @@ func differences(old, r enrolment.Record) (names []string) {
 	differ("birthdate", a.Birthdate != b.Birthdate)
 	differ("gender", a.Gender != b.Gender)
 	differ("address", a.Address != b.Address)
+	differ("documents", !slices.Equal(a.Documents, b.Documents))
 	c, d := old.Contacts, r.Contacts
 	differ("email", c.Email.Address != d.Email.Address)
 	differ("email_verified", c.Email.Verified != d.Email.Verified)
 	differ("phone", c.Phone.Number != d.Phone.Number)
 	differ("phone_grade", c.Phone.Grade != d.Phone.Grade)
+	differ("phone_operator", c.Phone.Operator != d.Phone.Operator)
+	differ("phone_lines", !slices.Equal(c.Phone.Lines, d.Phone.Lines))
 	differ("two_factor", old.Account.TwoFactor != r.Account.TwoFactor)
 	differ("locale", old.Account.Locale != r.Account.Locale)
 	return names

@@ -18,12 +18,21 @@ const (
 	IDVerified Grade = "id_verified" // proven with the ID card, a strong sign-in or at an office
 )
 
+// What proved that a number is the person's: Phone.How.
+const (
+	ByCode   = "sms"    // a code came back: no more than verified
+	ByStrong = "strong" // a strong sign-in, and a code
+	ByOffice = "office" // a clerk, who saw the person
+	ByNFC    = "nfc"    // the ID card's chip
+	ByFile   = "file"   // the person file says so
+)
+
 // Phone is a mobile number in E.164, e.g. "+905550000001".
 type Phone struct {
 	Number     string
 	Grade      Grade
 	VerifiedAt time.Time
-	How        string    // what proved it ("sms", "strong", "office", "nfc", "file"); "" = not said
+	How        string    // what proved it; "" = not said
 	Operator   string    // as the person file says, e.g. "turkcell"; "" = unknown
 	Lines      []string  // channels besides SMS that the subscription has, best first: "messenger", "sim"
 	BlockedAt  time.Time // the SIM card was changed: no code goes there until it is unblocked; zero = it may be used
@@ -56,6 +65,8 @@ type Contacts struct {
 	// OldEmail and OldPhone were replaced until the given moment's hold is over; notices and the undo link go there too.
 	OldPhone, OldEmail string
 	OldUntil           time.Time
+	// ResetBoth: a forgotten password is renewed with codes to the phone and to the e-mail address; else the phone is enough.
+	ResetBoth bool
 }
 
 // Store reads contacts; an account without any has the zero Contacts.

@@ -148,14 +148,14 @@ func merge(p PersonFile, a account.Account, held contact.Contacts, now time.Time
 	if p.Locale != "" {
 		r.Account.Locale = p.Locale
 	}
-	if p.Contacts.Email.Address != "" {
-		r.Contacts.Email = p.Contacts.Email
-	}
-	if phone := p.Contacts.Phone; phone.Number != "" && (phone.Number != held.Phone.Number || phone.Grade != held.Phone.Grade) {
-		if phone.Grade != contact.Declared {
-			phone.VerifiedAt = now
+	if e := p.Contacts.Email; e.Address != "" && (e.Address != held.Email.Address || e.Verified != held.Email.Verified) {
+		if e.Verified {
+			e.VerifiedAt = now
 		}
-		r.Contacts.Phone = phone
+		r.Contacts.Email = e
+	}
+	if phone := p.Contacts.Phone; phone.Number != "" {
+		r.Contacts.Phone = mergePhone(phone, held.Phone, now)
 	}
 	if p.TwoFactor != nil && *p.TwoFactor != a.TwoFactor {
 		r.Account.TwoFactor, r.Account.TwoFactorSince = *p.TwoFactor, time.Time{}
@@ -167,6 +167,21 @@ func merge(p PersonFile, a account.Account, held contact.Contacts, now time.Time
 		return r, errors.New("two-factor authentication is on, and the file takes away the ID-verified phone it needs; keep phone_grade id_verified or write \"two_factor\": false")
 	}
 	return r, nil
+}
+
+// mergePhone: what the file says of another number or another grade replaces what is held, with its history; operator and lines
+// of the same number are news of the operator, which take nothing away.
+func mergePhone(said, held contact.Phone, now time.Time) contact.Phone {
+	if said.Number == held.Number && said.Grade == held.Grade {
+		if said.Operator != "" || said.Lines != nil {
+			held.Operator, held.Lines = said.Operator, said.Lines
+		}
+		return held
+	}
+	if said.Grade != contact.Declared {
+		said.VerifiedAt, said.How = now, contact.ByFile
+	}
+	return said
 }
 
 func (i Importer) record(ctx context.Context, c Change, before, after bool, now time.Time) error {

@@ -36,21 +36,31 @@ func masked(number string) string { return "person …" + number[max(0, len(numb
 
 // document is one object of the file.
 type document struct {
-	NationalID    string  `json:"national_id"`
-	Kind          string  `json:"kind"`
-	GivenName     string  `json:"given_name"`
-	FamilyName    string  `json:"family_name"`
-	Birthdate     string  `json:"birthdate"`
-	Gender        string  `json:"gender"`
-	Locale        string  `json:"locale"`
-	Address       address `json:"address"`
-	Email         string  `json:"email"`
-	EmailVerified bool    `json:"email_verified"`
-	Phone         string  `json:"phone"`
-	PhoneGrade    string  `json:"phone_grade"`
-	Password      string  `json:"password"`
-	Temporary     bool    `json:"password_temporary"`
-	TwoFactor     *bool   `json:"two_factor"`
+	NationalID    string   `json:"national_id"`
+	Kind          string   `json:"kind"`
+	GivenName     string   `json:"given_name"`
+	FamilyName    string   `json:"family_name"`
+	Birthdate     string   `json:"birthdate"`
+	Gender        string   `json:"gender"`
+	Locale        string   `json:"locale"`
+	Address       address  `json:"address"`
+	Email         string   `json:"email"`
+	EmailVerified bool     `json:"email_verified"`
+	Phone         string   `json:"phone"`
+	PhoneGrade    string   `json:"phone_grade"`
+	PhoneOperator string   `json:"phone_operator"`
+	PhoneLines    []string `json:"phone_lines"`
+	Password      string   `json:"password"`
+	Temporary     bool     `json:"password_temporary"`
+	TwoFactor     *bool    `json:"two_factor"`
+
+	Documents []identityPaper `json:"documents"`
+}
+
+// identityPaper has the members of account.Document.
+type identityPaper struct {
+	Type   string `json:"type"`
+	Serial string `json:"serial"`
 }
 
 // address has the members of account.Address, of the same type but for the tags.
@@ -67,6 +77,9 @@ const (
 	mostName     = 100  // characters
 	mostLine     = 200  // of an address
 	mostPassword = 1024 // bytes
+	mostOperator = 32
+
+	mostDocuments = 10
 )
 
 // ParsePeople reads a file of people (kapi person apply). It returns all problems at once, each with its line, the member
@@ -162,6 +175,7 @@ func (c *checker) person() PersonFile {
 	c.oneOf("gender", d.Gender, "", "female", "male", "other")
 	c.oneOf("locale", d.Locale, "", "tr", "en")
 	c.address(&p)
+	c.documents(&p)
 	c.contacts(&p)
 	switch {
 	case len(d.Password) > mostPassword:
@@ -186,6 +200,27 @@ func (c *checker) address(p *PersonFile) {
 	}
 }
 
+// documents: the file says which are valid; those that it leaves out are so no more.
+func (c *checker) documents(p *PersonFile) {
+	if len(c.doc.Documents) > mostDocuments {
+		c.bad("documents", "are more than %d", mostDocuments)
+		return
+	}
+	for _, d := range c.doc.Documents {
+		t := account.DocumentType(d.Type)
+		if !slices.Contains(account.DocumentTypes, t) {
+			c.bad("documents", "type must be one of: %v", account.DocumentTypes)
+			continue
+		}
+		serial := strings.ToUpper(d.Serial)
+		if len(serial) < 4 || len(serial) > 20 || strings.Trim(serial, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") != "" {
+			c.bad("documents", "serial must be 4 to 20 letters and digits, without spaces, as printed on the document")
+			continue
+		}
+		p.Person.Documents = append(p.Person.Documents, account.Document{Type: t, Serial: serial})
+	}
+}
+
 func (c *checker) contacts(p *PersonFile) {
 	d := &c.doc
 	switch parsed, err := mail.ParseAddress(d.Email); {
@@ -201,6 +236,9 @@ func (c *checker) contacts(p *PersonFile) {
 		if d.PhoneGrade != "" {
 			c.bad("phone_grade", "says something of a phone, but there is none")
 		}
+		if d.PhoneOperator != "" || len(d.PhoneLines) > 0 {
+			c.bad("phone_operator", "says something of a phone, but there is none; so may phone_lines")
+		}
 		return
 	}
 	if d.PhoneGrade == "" {
@@ -213,6 +251,15 @@ func (c *checker) contacts(p *PersonFile) {
 	case number != d.Phone:
 		c.bad("phone", "must be written with its country and without spaces: %q", number)
 	default:
-		p.Contacts.Phone = contact.Phone{Number: number, Grade: contact.Grade(d.PhoneGrade)}
+		p.Contacts.Phone = contact.Phone{Number: number, Grade: contact.Grade(d.PhoneGrade), Operator: d.PhoneOperator, Lines: d.PhoneLines}
+	}
+	if len(d.PhoneOperator) > mostOperator || strings.Trim(d.PhoneOperator, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
+		c.bad("phone_operator", "use at most %d lower-case letters, digits and hyphens, e.g. \"turkcell\"", mostOperator)
+	}
+	for i, line := range d.PhoneLines {
+		c.oneOf("phone_lines", line, "messenger", "sim")
+		if slices.Contains(d.PhoneLines[:i], line) {
+			c.bad("phone_lines", "%q stands twice; remove one", line)
+		}
 	}
 }

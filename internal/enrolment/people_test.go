@@ -318,3 +318,34 @@ func FuzzParsePeople(f *testing.F) {
 		}
 	})
 }
+
+func TestPhoneLines(t *testing.T) {
+	const person = `[{"national_id":"10000000146","kind":"citizen","given_name":"A","family_name":"B"%s}]`
+	p, err := ParsePeople(strings.NewReader(fmt.Sprintf(person, `,"phone":"+905550000001","phone_grade":"id_verified","phone_operator":"turkcell","phone_lines":["messenger","sim"]`)))
+	if err != nil || p[0].Contacts.Phone.Operator != "turkcell" || !slices.Equal(p[0].Contacts.Phone.Lines, []string{"messenger", "sim"}) {
+		t.Fatalf("%+v %v", p, err)
+	}
+	for member, want := range map[string]string{
+		`,"phone_operator":"turkcell"`:                              "there is none",
+		`,"phone":"+905550000001","phone_lines":["sms"]`:            "messenger, sim",
+		`,"phone":"+905550000001","phone_lines":["sim","sim"]`:      "stands twice",
+		`,"phone":"+905550000001","phone_operator":"Turk Cell <b>"`: "lower-case",
+		`,"phone":"+905550000001","phone_operator":["turkcell"]`:    "phone_operator",
+		`,"phone":"+905550000001","phone_lines":"sim"`:              "phone_lines",
+	} {
+		if _, err := ParsePeople(strings.NewReader(fmt.Sprintf(person, member))); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", member, err)
+		}
+	}
+	// The same number keeps its history; another one begins anew.
+	now := time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC)
+	held := contact.Phone{Number: "+905550000001", Grade: contact.IDVerified, VerifiedAt: now.Add(-time.Hour), How: contact.ByOffice, BlockedAt: now}
+	same := mergePhone(contact.Phone{Number: held.Number, Grade: held.Grade, Lines: []string{"sim"}}, held, now)
+	if same.How != contact.ByOffice || same.BlockedAt.IsZero() || len(same.Lines) != 1 {
+		t.Errorf("%+v", same)
+	}
+	other := mergePhone(contact.Phone{Number: "+905550000002", Grade: contact.IDVerified}, held, now)
+	if other.How != contact.ByFile || !other.BlockedAt.IsZero() || !other.VerifiedAt.Equal(now) {
+		t.Errorf("%+v", other)
+	}
+}

@@ -34,9 +34,10 @@ type Options struct {
 	Password password.Options
 	Counter  *storage.Counter
 	Conns    int
-	Quota    int            // of requests per client and second; 0 = the provider's own, < 0 = none
-	Factors  Lines          // of factors, beside the usual ones
-	Routes   []notify.Route // of SMS; nil = from KAPI_SMS
+	Quota    int                       // of requests per client and second; 0 = the provider's own, < 0 = none
+	Factors  Lines                     // of factors, beside the usual ones
+	Routes   []notify.Route            // of SMS; nil = from KAPI_SMS
+	Channels map[string][]notify.Route // of further channels, in place of those from the settings
 }
 
 // App is a complete Kapi: everything that serve runs, put together once.
@@ -116,18 +117,17 @@ func (a *App) build(ctx context.Context) error {
 
 // messages makes the worker and what factors may know of it.
 func (a *App) messages() error {
-	routes := a.Routes
-	if routes == nil {
-		var err error
-		if routes, err = a.smsRoutes(); err != nil {
-			return err
-		}
+	routes, err := a.routes()
+	if err != nil {
+		return err
 	}
 	a.worker = notify.New(notify.Options{
-		Outbox: a.db, Routes: map[string][]notify.Route{"sms": routes}, Log: a.log, Now: a.now, Watch: a.metrics.watch(),
+		Outbox: a.db, Routes: routes, Log: a.log, Now: a.now, Watch: a.metrics.watch(),
 	})
-	for _, r := range routes {
-		a.metrics.up.WithLabelValues(r.Gateway.Name()).Set(1)
+	for _, of := range routes {
+		for _, r := range of {
+			a.metrics.up.WithLabelValues(r.Gateway.Name()).Set(1)
+		}
 	}
 	a.wake = a.worker.Wake
 	a.reach = &reach.Messenger{Contacts: a.db, Throttle: a.db, Ring: a.ring, Channels: a.worker, Now: a.now}

@@ -2,6 +2,7 @@ package program
 
 import (
 	"github.com/kapi-id/kapi/factors"
+	"github.com/kapi-id/kapi/factors/messenger"
 	"github.com/kapi-id/kapi/factors/password"
 	"github.com/kapi-id/kapi/factors/sms"
 	"github.com/kapi-id/kapi/factors/totp"
@@ -12,6 +13,7 @@ import (
 func list(passwords *password.Factor, kit func(name string) factors.Kit) []factors.Factor {
 	return []factors.Factor{
 		passwords,
+		messenger.New(kit("messenger")),
 		sms.New(kit("sms")),
 		totp.New(kit("totp")),
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/gorilla/mux"
 
 	"github.com/kapi-id/kapi/factors"
+	"github.com/kapi-id/kapi/factors/code"
 	"github.com/kapi-id/kapi/factors/password"
 	"github.com/kapi-id/kapi/internal/account"
 	"github.com/kapi-id/kapi/internal/enrolment"
@@ -59,7 +60,7 @@ func (a *App) mount(registry *factors.Registry) error {
 
 // catalogue holds every sentence of the program.
 func catalogue(registry *factors.Registry) (*words.Catalogue, error) {
-	sources := []fs.FS{page.Words(), visitor.Words(), citizen.Words(), provider.Words}
+	sources := []fs.FS{page.Words(), visitor.Words(), citizen.Words(), provider.Words, code.Words()}
 	for _, f := range registry.All(0) {
 		sources = append(sources, f.Pages())
 	}

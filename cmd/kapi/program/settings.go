@@ -26,6 +26,9 @@ type Settings struct {
 	AuditAnchor    string
 	SMS            string
 	SMSTemplate    string
+	SIMMessage     string
+	Messenger      string
+	Mail           string
 	TLSCert        string
 	TLSKey         string
 	TrustedProxies []netip.Prefix
@@ -59,6 +62,9 @@ var settings = []setting{
 	{name: "AUDIT_ANCHOR", help: "file that the head of the audit chain is appended to each minute; default beside the root key", take: text(func(s *Settings) *string { return &s.AuditAnchor })},
 	{name: "SMS", help: "gateways, the preferred first: inbox:http://127.0.0.1:8082, smpp://user:password@host:port, https://…#template=FILE", secret: true, take: text(func(s *Settings) *string { return &s.SMS })},
 	{name: "SMS_TEMPLATE", help: "template file of https gateways that name none with #template=FILE", take: text(func(s *Settings) *string { return &s.SMSTemplate })},
+	{name: "SIM_MESSAGE", help: "gateways of SIM messages, as KAPI_SMS; without any they go by SMS", secret: true, take: text(func(s *Settings) *string { return &s.SIMMessage })},
+	{name: "MESSENGER", help: "gateways of the messenger: https://user:password@host/path or inbox:http://127.0.0.1:8082", secret: true, take: text(func(s *Settings) *string { return &s.Messenger })},
+	{name: "MAIL", help: "gateways of e-mail: smtp://user:password@host:587?from=kapi@example.org or inbox:http://127.0.0.1:8082", secret: true, take: text(func(s *Settings) *string { return &s.Mail })},
 	{name: "TLS_CERT", help: "certificate chain, PEM; reloaded when it changes", take: text(func(s *Settings) *string { return &s.TLSCert })},
 	{name: "TLS_KEY", help: "its key, PEM", take: text(func(s *Settings) *string { return &s.TLSKey })},
 	{name: "TRUSTED_PROXIES", help: "addresses or prefixes whose X-Forwarded-For is believed, comma-separated", take: takeProxies},

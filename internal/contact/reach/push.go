@@ -25,6 +25,7 @@ type Push struct {
 func (p *Push) Send(ctx context.Context, m factors.PushMessage) error {
 	return p.Outbox.Enqueue(ctx, notify.Message{
 		Channel: PushChannel, Dedupe: m.Dedupe, Account: m.Account, To: m.To, Text: m.Text, Ticket: m.Ticket, Deadline: m.Deadline,
+		CreatedAt: m.After, // from when on it is due
 	})
 }
 
