@@ -194,5 +194,10 @@ func signingKeys(t *testing.T, b *backend) {
 	if len(all) != 2 || all[0].KID != "k1" || !reflect.DeepEqual(all[1], k) {
 		t.Errorf("keys %+v", all)
 	}
+	k.State, k.Sealed = "removed", nil
+	ok(t, db.UpdateSigningKey(bg, k))
+	if all, err = db.SigningKeys(bg); err != nil || all[1].State != "removed" || len(all[1].Sealed) != 0 || len(all[0].Sealed) == 0 {
+		t.Errorf("a removed key and its neighbour: %+v %v", all, err)
+	}
 	want(t, "an unknown key", db.UpdateSigningKey(bg, keyring.Stored{KID: "k3"}), fault.ErrConflict)
 }
