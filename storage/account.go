@@ -102,34 +102,9 @@ func (db *DB) AccountByNationalID(ctx context.Context, n account.NationalID) (ac
 	if n == "" {
 		return account.Account{}, fault.ErrNotFound
 	}
-	m := db.memoOf(ctx)
-	if m == nil {
-		return db.account(ctx, "SELECT "+accountColumns+", k.sealed, p.contacts FROM people p JOIN accounts a ON a.id = p.account_id "+
-			"LEFT JOIN person_keys k ON k.account_id = a.id WHERE p.national_id = ?", db.numberIndex(n))
-	}
-	// Whoever asks by the number in a request is about to compare something: the credentials come along.
-	var b beside
-	var held []credentialRow
-	if err := db.row(ctx, "read account", accountWithCredentials, []any{db.numberIndex(n)}, func(s scan) error {
-		var c credentialRow
-		if err := s(append(b.dest(), c.dest()...)...); err != nil {
-			return err
-		}
-		if c.id != nil {
-			held = append(held, c)
-		}
-		return nil
-	}); err != nil {
-		return account.Account{}, err
-	}
-	db.learn(ctx, &b)
-	m.hold(account.ID(b.ID), held)
-	return b.account(), nil
+	return db.account(ctx, "SELECT "+accountColumns+", k.sealed, p.contacts FROM people p JOIN accounts a ON a.id = p.account_id "+
+		"LEFT JOIN person_keys k ON k.account_id = a.id WHERE p.national_id = ?", db.numberIndex(n))
 }
-
-const accountWithCredentials = "SELECT " + accountColumns + ", k.sealed, p.contacts, c.factor, c.id, c.handle, COALESCE(c.state, ''), COALESCE(c.counter, 0), c.data, " +
-	"COALESCE(c.created_at, 0), COALESCE(c.expires_at, 0), COALESCE(c.version, 0) FROM people p JOIN accounts a ON a.id = p.account_id " +
-	"LEFT JOIN person_keys k ON k.account_id = a.id LEFT JOIN credentials c ON c.account_id = a.id WHERE p.national_id = ? ORDER BY c.created_at, c.id"
 
 // numberIndex is the blind index of an ID number.
 func (db *DB) numberIndex(n account.NationalID) []byte {

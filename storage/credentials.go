@@ -41,44 +41,10 @@ func (c credentials) scan(s scan) (out factors.Credential, err error) {
 	return out, err
 }
 
-// credentialRow is a row of credentials that came along with its account; id is nil where the account has none.
-type credentialRow struct {
-	factor, id, handle                 *string
-	state                              string
-	counter, created, expires, version int64
-	data                               []byte
-}
-
-func (r *credentialRow) dest() []any {
-	return []any{&r.factor, &r.id, &r.handle, &r.state, &r.counter, &r.data, &r.created, &r.expires, &r.version}
-}
-
-// opened is those of this factor among all of an account.
-func (c credentials) opened(all []credentialRow, owner account.ID) (out []factors.Credential, err error) {
-	for _, r := range all {
-		if *r.factor != c.factor {
-			continue
-		}
-		one, err := c.scan(func(to ...any) error {
-			*to[0].(*string), *to[1].(*string), *to[2].(**string), *to[3].(*string) = *r.id, string(owner), r.handle, r.state
-			*to[4].(*int64), *to[5].(*[]byte), *to[6].(*int64), *to[7].(*int64), *to[8].(*int64) = r.counter, r.data, r.created, r.expires, r.version
-			return nil
-		})
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, one)
-	}
-	return out, nil
-}
-
 // Of returns a person's credentials of this factor, oldest first.
 func (c credentials) Of(ctx context.Context, id account.ID) (out []factors.Credential, err error) {
 	if id == "" {
 		return nil, nil
-	}
-	if all, ok := c.db.memoOf(ctx).credentialsOf(id); ok {
-		return c.opened(all, id)
 	}
 	err = c.db.rows(ctx, "list credentials", "SELECT "+credentialColumns+" FROM credentials WHERE account_id = ? AND factor = ? ORDER BY created_at, id",
 		[]any{string(id), c.factor}, func(s scan) error {
@@ -127,7 +93,6 @@ func (c credentials) Create(ctx context.Context, n factors.Credential) (factors.
 		n.CreatedAt = moment(micros(c.db.now()))
 	}
 	n.Version = 1
-	release(ctx)
 	var handle any
 	if n.Handle != "" {
 		handle = n.Handle
@@ -142,7 +107,6 @@ func (c credentials) Update(ctx context.Context, n factors.Credential) error {
 	if n.ID == "" {
 		return errEmpty("credential id")
 	}
-	release(ctx)
 	return one(c.db.exec(ctx, "update credential", "UPDATE credentials SET state = ?, counter = ?, data = ?, expires_at = ?, version = version + 1 WHERE id = ? AND factor = ? AND version = ?",
 		n.State, n.Counter, c.db.keys().Seal("credentials.data:"+n.ID, n.Data), micros(n.ExpiresAt), n.ID, c.factor, n.Version))
 }
@@ -153,7 +117,6 @@ func (c credentials) Advance(ctx context.Context, id string, to int64) error {
 	if id == "" {
 		return errEmpty("credential id")
 	}
-	release(ctx)
 	return one(c.db.exec(ctx, "advance credential", "UPDATE credentials SET counter = ?, version = version + 1 WHERE id = ? AND factor = ? AND counter < ?", to, id, c.factor, to))
 }
 
@@ -162,6 +125,5 @@ func (c credentials) Delete(ctx context.Context, id string) error {
 	if id == "" {
 		return errEmpty("credential id")
 	}
-	release(ctx)
 	return c.db.later(ctx, "delete credential", "DELETE FROM credentials WHERE id = ? AND factor = ?", id, c.factor)
 }

@@ -2,58 +2,17 @@ package storage_test
 
 import (
 	"context"
-	"reflect"
 	"testing"
 
-	"github.com/kapi-id/kapi/factors"
 	"github.com/kapi-id/kapi/internal/signin"
 	"github.com/kapi-id/kapi/storage"
 	"github.com/kapi-id/kapi/storage/storagetest"
 )
 
-// What is read beside a person is not read again: credentials with the number, the account with a sign-in or a session.
+// What is read beside a person is not read again: the account with a sign-in or with a session.
 func TestRememberBeside(t *testing.T) {
 	db := storagetest.SQLite(t)
 	r := storagetest.Person(t, db)
-	passwords, codes := db.Credentials("password"), db.Credentials("totp")
-	made, err := passwords.Create(t.Context(), factors.Credential{Account: r.Account.ID, Handle: "h", State: "active", Counter: 3, Data: []byte("hash")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := codes.Create(t.Context(), factors.Credential{Account: r.Account.ID, Data: []byte("seed")}); err != nil {
-		t.Fatal(err)
-	}
-	ctx, count := storage.CountStatements(storage.Remember(t.Context()))
-	if _, err := db.AccountByNationalID(ctx, r.Person.NationalID); err != nil {
-		t.Fatal(err)
-	}
-	want, err := passwords.Of(t.Context(), r.Account.ID)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := passwords.Of(ctx, r.Account.ID)
-	if err != nil || !reflect.DeepEqual(got, want) || len(got) != 1 || string(got[0].Data) != "hash" {
-		t.Errorf("remembered %+v, stored %+v: %v", got, want, err)
-	}
-	if n := count.Reads.Load(); n != 1 {
-		t.Errorf("%d reads of a person with credentials", n)
-	}
-	for what, change := range map[string]func() error{
-		"advance": func() error { return passwords.Advance(ctx, made.ID, 7) },
-		"delete":  func() error { return passwords.Delete(ctx, made.ID) },
-	} {
-		if _, err := db.AccountByNationalID(ctx, r.Person.NationalID); err != nil {
-			t.Fatal(err)
-		}
-		count.Reset()
-		if err := change(); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := passwords.Of(ctx, r.Account.ID); err != nil || count.Reads.Load() != 1 {
-			t.Errorf("%s: credentials remembered that were changed: %v", what, err)
-		}
-	}
-
 	s := storagetest.Session(t, db, r.Account.ID)
 	tx := signin.New(signin.Ask{Client: "c"}, []byte("browser"), storagetest.Start)
 	tx.Account = r.Account.ID
