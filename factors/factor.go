@@ -53,6 +53,8 @@ type Info struct {
 	After []string
 	// YieldsTo names the second factors in whose presence this one is not offered: who has a registered device gets no SMS.
 	YieldsTo []string
+	// LastResort: it is linked from the page of every other second factor and never asked for first where there is another.
+	LastResort bool
 }
 
 // CountedAs is the name under which wrong answers count.
@@ -155,6 +157,7 @@ type Try struct {
 	Browser string     // opaque: the browser, the same for all that it tries while it keeps its cookies; "" = not known
 	Known   bool       // this person has completed a sign-in in this browser before
 	Proven  []Proof    // what the person's session was proven with; only where a factor is set up (Enroller)
+	Want    acr.Level  // the level that the sign-in is after, beyond what was reached
 	Person  string     // the person's name; only where a factor is set up (Enroller)
 }
 

@@ -128,15 +128,16 @@ func Normalise(typed string) string { return norm.NFC.String(typed) }
 
 // hasher makes and compares hashes. Each run costs one slot's time; ran is told of each.
 type hasher struct {
-	cost   Cost
-	pepper Pepper
-	ran    func()
+	cost    Cost
+	pepper  Pepper
+	purpose string // what the hashes are of
+	ran     func()
 }
 
 // pre is what goes into Argon2id: a MAC under the pepper key over the account and the normalised password. The account
 // is in it so that a hash copied to another person's row opens nothing.
 func (h hasher) pre(version uint32, id account.ID, password string) ([]byte, error) {
-	mac := h.pepper.MACUnder(secret.Pepper, version, "password", string(id), Normalise(password))
+	mac := h.pepper.MACUnder(secret.Pepper, version, h.purpose, string(id), Normalise(password))
 	if mac == nil {
 		return nil, fmt.Errorf("password: a hash was made with pepper key %d, which is not on the ring", version)
 	}

@@ -103,7 +103,7 @@ func New(kit factors.Kit, pepper Pepper, about About, o Options) (*Factor, error
 		return nil, errors.New("password: a negative limit")
 	}
 	f := &Factor{kit: kit, about: about, profile: o.Profile, slots: newSlots(o.Limits), hooks: o.Hooks}
-	f.hasher = hasher{cost: o.Cost, pepper: pepper, ran: func() {
+	f.hasher = hasher{cost: o.Cost, pepper: pepper, purpose: "password", ran: func() {
 		if f.hooks.Hashed != nil {
 			f.hooks.Hashed()
 		}

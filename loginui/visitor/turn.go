@@ -164,10 +164,20 @@ func (t *turn) place(step signin.Step) (string, error) {
 		return "", fault.New(fault.Denied, "signin.no_way")
 	case slices.Contains(step.Offers, t.t.Pending):
 		return t.path("with/" + t.t.Pending), nil
-	case step.Do == signin.AskSecond && len(step.Offers) > 1:
+	case step.Do == signin.AskSecond && t.proper(step.Offers) > 1:
 		return t.path("choose"), nil
 	}
 	return t.path("with/" + step.Offers[0]), nil
+}
+
+// proper counts the ways that are no last resort, which is linked from the page of each of the others.
+func (t *turn) proper(offers []string) (n int) {
+	for _, name := range offers {
+		if f := t.flow.Factors.Get(name); f != nil && !f.Info().LastResort {
+			n++
+		}
+	}
+	return n
 }
 
 // owed goes to what is owed. A first factor is shown here at once: it is what almost every sign-in begins with, and nothing has

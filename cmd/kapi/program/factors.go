@@ -2,6 +2,7 @@ package program
 
 import (
 	"github.com/kapi-id/kapi/factors"
+	"github.com/kapi-id/kapi/factors/backup"
 	"github.com/kapi-id/kapi/factors/messenger"
 	"github.com/kapi-id/kapi/factors/password"
 	"github.com/kapi-id/kapi/factors/sms"
@@ -16,6 +17,7 @@ func list(passwords *password.Factor, kit func(name string) factors.Kit) []facto
 		messenger.New(kit("messenger")),
 		sms.New(kit("sms")),
 		totp.New(kit("totp")),
+		backup.New(kit("backup"), passwords.Lend("backup")),
 	}
 }
 
