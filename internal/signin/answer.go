@@ -124,6 +124,7 @@ func (f *Flow) try(s *state, v Visit, id account.ID) factors.Try {
 	return factors.Try{
 		Binding: s.t.ID, Purpose: factors.SignIn, Account: id, Service: s.client.DisplayName(v.Lang), Origin: f.Origin,
 		Network: v.Network, Place: f.where(v), Lang: v.Lang, Agent: v.Agent,
+		Want:    max(s.t.Ask.Want, s.t.Ask.Must),
 		Browser: f.browser(v), Known: s.account.ID == id && f.knownDevice(v.Known, s.account) != "",
 	}
 }
