@@ -38,7 +38,7 @@ type Account struct {
 	Ceiling        acr.Level // the highest level the account may reach by its birth
 	TwoFactor      bool
 	TwoFactorSince time.Time
-	ProofsSince    time.Time // all sessions were ended then: what was proven before, in a sign-in still under way, counts no more
+	ProofsSince    time.Time // all sessions were ended or the password changed then: what was proven before, in a sign-in under way, counts no more
 	Locale         string    // "tr" or "en"; "" = unknown
 	CreatedAt      time.Time
 	Version        int64

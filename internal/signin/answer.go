@@ -354,8 +354,9 @@ func (f *Flow) Renew(ctx context.Context, t Transaction, v Visit, answer factors
 		if err := r.Renew(ctx, f.try(s, v, s.t.Account), answer); err != nil {
 			return err
 		}
-		s.t.Renewed = true
-		s.changed(func(ctx context.Context) error {
+		id, now := s.t.Account, f.Now().UTC().Truncate(time.Microsecond)
+		s.t.Renewed, s.t.Since, s.account.ProofsSince = true, now, now
+		s.changed(func(ctx context.Context) error { return f.Sessions.VoidProofs(ctx, id, now) }, func(ctx context.Context) error {
 			return f.record(ctx, audit.PasswordChanged, "ok", &s.t, v, map[string]string{"reason": "renew"})
 		})
 		return nil

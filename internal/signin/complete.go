@@ -124,9 +124,18 @@ func merge(old, added []factors.Proof) []factors.Proof {
 }
 
 // The known-device cookie is an id and up to maxKnown MACs, one for each person who completed a sign-in with this
-// browser. It proves nothing to anybody: it only gives the browser a try counter of its own. When all sessions of the
-// person are ended, as by a change of password, the cookies that were given out before know nobody any more.
+// browser. It proves nothing to anybody: it only gives the browser a try counter of its own. When the password is changed or
+// all sessions of the person are ended, the cookies that were given out before know nobody any more.
 const maxKnown = 5
+
+// Know returns the known-device cookie that the browser of a signed-in person should have, "" if it has it.
+func (f *Flow) Know(ctx context.Context, id account.ID, v Visit) (string, error) {
+	a, err := f.Accounts.Account(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	return f.know(v.Known, a), nil
+}
 
 // knownDevice returns the device's id if the cookie knows the account, else "".
 func (f *Flow) knownDevice(cookie string, a account.Account) string {

@@ -103,9 +103,13 @@ func (f *Flow) gather(ctx context.Context, s *state) error {
 	return nil
 }
 
-// void says that all sessions of the person were ended after something was proven here: whoever parked a sign-in with a
-// stolen password must not bring it to an end afterwards. What a living session brought along counts.
+// void says that the person ended all sessions, or changed the password, after something was proven here: whoever parked a
+// sign-in with a stolen password must not bring it to an end afterwards. What a living session brought along counts, and so does
+// what was proven in the very sign-in that renewed the password.
 func (s *state) void() bool {
+	if !s.account.ProofsSince.After(s.t.Since) {
+		return false
+	}
 	for _, p := range s.t.Proofs[min(s.t.Adopted, len(s.t.Proofs)):] {
 		if p.At.Before(s.account.ProofsSince) {
 			return true

@@ -73,6 +73,8 @@ type Progress struct {
 	Pending     string    `json:"pending,omitempty"` // the factor chosen for the step that is owed
 	Lang        string    `json:"lang,omitempty"`    // a switch made in this transaction
 	Refusal     Refusal   `json:"refusal,omitzero"`
+	// Since is account.Account.ProofsSince as this sign-in itself set it when a password was renewed in it.
+	Since time.Time `json:"since,omitzero"`
 }
 
 // Refusal is the OAuth error a client gets.

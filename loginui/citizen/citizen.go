@@ -84,6 +84,8 @@ type Signin interface {
 	AgainDeed(ctx context.Context, d signin.Deed, v signin.Visit, factor string) error
 	ConfirmDeed(ctx context.Context, d signin.Deed, v signin.Visit, factor string, answer factors.Answer) (factors.Proof, error)
 	Client(ctx context.Context, id string) (clients.Client, error)
+	// Know returns the known-device cookie that this browser should have for the person, "" if it has it.
+	Know(ctx context.Context, id account.ID, v signin.Visit) (string, error)
 }
 
 // People reads accounts and the people behind them.

@@ -69,10 +69,11 @@ func (h *Handler) changePassword(w http.ResponseWriter, r *http.Request, m me) e
 	if err == nil {
 		err = h.store(r.Context(), m, c, write, d.Others)
 	}
-	switch {
-	case err != nil:
+	if err != nil {
 		return h.form(w, r, "citizen/password", v, err)
-	case d.ForOff:
+	}
+	h.stayKnown(w, r, m)
+	if d.ForOff {
 		http.Redirect(w, r, "/me/two-factor/off", http.StatusSeeOther)
 		return nil
 	}
@@ -112,7 +113,8 @@ func (h *Handler) prepare(ctx context.Context, c PasswordChange) (func(context.C
 
 func guessKey(id account.ID) string { return "me:password:" + string(id) }
 
-// store writes the password with its event and the end of the other sessions. The rules it was held to must still be those of
+// store writes the password with its event and the end of the other sessions. Where those stay, sign-ins under way elsewhere do
+// not: whoever learned the old password may have parked one. The rules it was held to must still be those of
 // the account.
 func (h *Handler) store(ctx context.Context, m me, c PasswordChange, write func(context.Context) error, others bool) error {
 	return h.Atomically(ctx, func(ctx context.Context) error {
@@ -133,7 +135,7 @@ func (h *Handler) store(ctx context.Context, m me, c PasswordChange, write func(
 			return err
 		}
 		if !others {
-			return nil
+			return h.Sessions.VoidProofs(ctx, m.account.ID, h.Now())
 		}
 		return h.closeOthers(ctx, m)
 	})

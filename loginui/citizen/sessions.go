@@ -13,6 +13,7 @@ import (
 	"github.com/kapi-id/kapi/internal/audit"
 	"github.com/kapi-id/kapi/internal/fault"
 	"github.com/kapi-id/kapi/internal/session"
+	"github.com/kapi-id/kapi/internal/web"
 	"github.com/kapi-id/kapi/loginui/page"
 )
 
@@ -141,7 +142,19 @@ func (h *Handler) endOthers(w http.ResponseWriter, r *http.Request, m me) error 
 	if err != nil {
 		return err
 	}
+	h.stayKnown(w, r, m)
 	return h.say(w, r, m, "/me/sessions", reasonOthers)
+}
+
+// stayKnown makes this browser known to the account again, after the cookies of all were voided. Without it the person is only
+// worse off against somebody who guesses, so nothing fails for it.
+func (h *Handler) stayKnown(w http.ResponseWriter, r *http.Request, m me) {
+	known, err := h.Signin.Know(r.Context(), m.account.ID, m.visit)
+	if err != nil {
+		h.Pages.Log.WarnContext(r.Context(), "a browser is not known any more", "request", m.visit.Request, "err", err)
+	} else if known != "" {
+		h.Cookies.Set(w, web.KnownCookie, known, web.Year)
+	}
 }
 
 // closeOthers ends every session but this one and records it, inside a transaction. It ends also those that are idle and on

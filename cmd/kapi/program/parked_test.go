@@ -1,0 +1,87 @@
+package program_test
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kapi-id/kapi/internal/testkapi"
+)
+
+const mehmetNewPassword = "uzun bir yol ve tren"
+
+// B1: a new password voids what was proven with the old one in sign-ins under way, also where the sessions elsewhere stay. This
+// browser stays signed in and known; the others are unknown until they sign in again.
+func TestB1_ParkedSignInAndANewPassword(t *testing.T) {
+	each(t, func(t *testing.T, k *testkapi.Kapi) {
+		rp := k.RP("ssi", map[string]any{"kapi_consent": "always"})
+		thief := testkapi.NewBrowser(t)
+		thief.Open(rp.URL())
+		signIn(k, thief, mehmet, mehmetPassword, "", 0)
+		parked := thief.URL.String()
+		elsewhere, own := me(k, t, mehmet, mehmetPassword, "", 0), me(k, t, mehmet, mehmetPassword, "", 0)
+		k.Clock.Add(time.Minute)
+		r := send(t, own, http.MethodPost, k.URL+"/me/password", url.Values{"password": {mehmetPassword}, "new_password": {mehmetNewPassword}})
+		if r.Status != http.StatusSeeOther {
+			t.Fatalf("%d %s", r.Status, r.Body)
+		}
+		k.Clock.Add(time.Second)
+		r = send(t, thief, http.MethodPost, parked, url.Values{"consent": {"yes"}})
+		if strings.Contains(r.Location, "callback") || thief.Cookie("kapi-session") != "" {
+			t.Fatalf("the parked sign-in went to %s", r.Location)
+		}
+		thief.Open(parked).See("Password")
+		elsewhere.Open(k.URL + "/me").See("My account") // the box was not ticked
+		own.Open(k.URL + "/me").See("My account")
+
+		// Somebody guesses until the person is locked: the browser that is known has tries of its own.
+		for range 6 {
+			thief.Open(rp.URL())
+			signIn(k, thief, mehmet, "not this one at all", "", 0)
+		}
+		enter := func(b *testkapi.Browser) bool {
+			b.Open(rp.URL("prompt", "login"))
+			signIn(k, b, mehmet, mehmetNewPassword, "", 0)
+			return strings.HasSuffix(b.URL.Path, "/consent")
+		}
+		if enter(elsewhere) {
+			t.Error("a browser that knew the old password only is still known")
+		}
+		if !enter(own) {
+			t.Errorf("the browser in which the password was changed is not known any more: at %s", own.URL)
+		}
+	})
+}
+
+// B1: a renewed password voids what the temporary one proved in other browsers, and not the sign-in that renewed it.
+func TestB1_ParkedSignInAndARenewedPassword(t *testing.T) {
+	each(t, func(t *testing.T, k *testkapi.Kapi) {
+		rp := k.RP("ssi", map[string]any{"kapi_consent": "always"})
+		own, thief := testkapi.NewBrowser(t), testkapi.NewBrowser(t)
+		thief.Open(rp.URL())
+		signIn(k, thief, zeynep, zeynepPassword, "", 0)
+		parked := strings.TrimSuffix(thief.URL.String(), "/renew")
+		k.Clock.Add(time.Minute)
+		own.Open(rp.URL())
+		signIn(k, own, zeynep, zeynepPassword, "", 0)
+		own.Submit(map[string]string{"new_password": "gökyüzü altında çay"})
+		if thief.Open(parked); strings.HasSuffix(thief.URL.Path, "/renew") {
+			t.Error("the temporary password still proves something elsewhere")
+		}
+		own.Open(own.URL.String()).Submit(map[string]string{"consent": "yes"})
+		rp.Answer(own)
+		again := known(own)
+		if again == "" {
+			t.Error("the browser is not known")
+		}
+		own.Open(rp.URL("prompt", "login"))
+		signIn(k, own, zeynep, "gökyüzü altında çay", "", 0)
+		if known(own) != again {
+			t.Error("the cookie that the sign-in gave was void from the start")
+		}
+	})
+}
+
+func known(b *testkapi.Browser) string { return b.Cookie("kapi-known") }
