@@ -100,10 +100,11 @@ type Tickets interface {
 // PushMessage wakes an app. Like whoever carries it, the lock screen may show it: no secret, no number, no name.
 type PushMessage struct {
 	Account  account.ID
-	To       string // the subscription as JSON, sealed at rest
-	Text     string // JSON of kind and id
-	Ticket   string // used or replaced, the message is dropped; "" = none
-	Dedupe   string // a second message with the same value is not sent; "" = no check
+	To       string    // the subscription as JSON, sealed at rest
+	Text     string    // JSON of kind and id
+	Ticket   string    // used or replaced, the message is dropped; "" = none
+	Dedupe   string    // a second message with the same value is not sent; "" = no check
+	After    time.Time // not before it; zero = at once
 	Deadline time.Time
 }
 
