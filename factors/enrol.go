@@ -57,3 +57,15 @@ type Result struct {
 type Dropper interface {
 	Drop(ctx context.Context, id account.ID) error
 }
+
+// Stopper is an optional extra: what ends when a person says that a sign-in was not theirs, such as requests that wait on the
+// registered device; it also keeps quiet for a while. It runs inside the transaction that ends everything.
+type Stopper interface {
+	Stop(ctx context.Context, id account.ID) error
+}
+
+// Reacher is an optional extra: a factor that knows where a person's app is reached by push. It has no side effects.
+type Reacher interface {
+	// Reach is where a notice goes: notify.Message.To of the channel "push"; "" where none can arrive.
+	Reach(ctx context.Context, id account.ID) (to string, err error)
+}

@@ -49,6 +49,8 @@ type Info struct {
 	// Counter is the name under which wrong answers count, where several factors share one count, such as codes that all go to
 	// one number; "" = Name.
 	Counter string
+	// Shut: a first factor that is closed for everybody who has not opened it, such as online banking (R111).
+	Shut bool
 	// After names the first factors after which a second one is offered; nil = any.
 	After []string
 	// YieldsTo names the second factors in whose presence this one is not offered: who has a registered device gets no SMS.

@@ -5,6 +5,8 @@ package account
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/kapi-id/kapi/internal/acr"
@@ -40,8 +42,35 @@ type Account struct {
 	TwoFactorSince time.Time
 	ProofsSince    time.Time // all sessions were ended or the password changed then: what was proven before, in a sign-in under way, counts no more
 	Locale         string    // "tr" or "en"; "" = unknown
+	Closed         Closed
 	CreatedAt      time.Time
 	Version        int64
+}
+
+// Closed is which first factors a person closed, or opened where they are closed for everybody else: their names with a space
+// between, those that were opened with "+" before. A closed one does not sign the person in.
+type Closed string
+
+// Has says whether the factor is closed; shut is what holds where the person said nothing.
+func (c Closed) Has(factor string, shut bool) bool {
+	for f := range strings.FieldsSeq(string(c)) {
+		switch f {
+		case factor:
+			return true
+		case "+" + factor:
+			return false
+		}
+	}
+	return shut
+}
+
+// With is c with the factor closed or opened.
+func (c Closed) With(factor string, closed bool) Closed {
+	kept := slices.DeleteFunc(strings.Fields(string(c)), func(f string) bool { return strings.TrimPrefix(f, "+") == factor })
+	if !closed {
+		factor = "+" + factor
+	}
+	return Closed(strings.Join(append(kept, factor), " "))
 }
 
 // Person is what the registry says. At rest every field is sealed; the ID number is found by a blind index.
@@ -53,7 +82,28 @@ type Person struct {
 	Birthdate  string     `json:"birthdate"` // YYYY-MM-DD
 	Gender     string     `json:"gender,omitempty"`
 	Address    Address    `json:"address"`
+	Documents  []Document `json:"documents,omitempty"`
 }
+
+// Document is an identity document that is valid now. Whoever forgot a password is asked for its number.
+type Document struct {
+	Type   DocumentType `json:"type"`
+	Serial string       `json:"serial"`
+}
+
+// DocumentType is a sort of identity document.
+type DocumentType string
+
+const (
+	IDCard         DocumentType = "id_card"         // the card with a chip
+	OldIDCard      DocumentType = "old_id_card"     // the paper one before it
+	BlueCardPaper  DocumentType = "blue_card"       //
+	Passport       DocumentType = "passport"        //
+	DrivingLicence DocumentType = "driving_licence" //
+)
+
+// DocumentTypes in the order in which people are asked.
+var DocumentTypes = []DocumentType{IDCard, OldIDCard, BlueCardPaper, Passport, DrivingLicence}
 
 // Name is the full name as shown and as the name claim.
 func (p Person) Name() string {

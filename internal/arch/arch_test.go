@@ -35,7 +35,7 @@ var rows = map[string]floor{
 	"internal/signin": domain, "internal/recovery": domain, "internal/enrolment": domain,
 	"internal/session": state, "internal/grant": state, "internal/delegation": state,
 	"factors": contract, "clients": contract, "internal/contact": contract, "factors/factortest": contract, "factors/code": contract,
-	"internal/notify": person, "internal/account": person, "internal/access": person,
+	"internal/notify": person, "internal/notify/notice": state, "internal/account": person, "internal/access": person,
 	"internal/audit": leaf, "internal/fault": leaf, "internal/secret": leaf, "internal/throttle": leaf, "internal/web": leaf,
 	"internal/words": leaf, "internal/jsonfile": leaf, "internal/acr": leaf, "internal/keyring": leaf, "internal/place": leaf, "internal/failpoint": leaf, "internal/arch": leaf, "internal/pki": leaf, "internal/registry": leaf,
 	"deploy": whole, "docs": whole,

@@ -1,5 +1,10 @@
 package audit
 
+import (
+	"maps"
+	"slices"
+)
+
 // The registered events and the version of their fields.
 const (
 	SigninFirst       Name = "signin.first"     // a first factor was tried; Details factor
@@ -59,3 +64,6 @@ var versions = map[Name]int{
 
 // Version returns the schema version of a registered name; 0 for an unknown one, which no store may write.
 func (n Name) Version() int { return versions[n] }
+
+// Names lists all registered names, sorted.
+func Names() []Name { return slices.Sorted(maps.Keys(versions)) }

@@ -148,14 +148,16 @@ func (f *Flow) where(v Visit) string {
 // who is whom an answer is about, and under which names its tries are counted.
 type who struct {
 	account account.Account // zero = unknown, closed, or not said
+	shut    account.ID      // nobody may sign in so, since the person closed it: told, and otherwise as unknown
 	keys    []string        // cleared by a right answer
 	key     string          // counted
 	brake   time.Duration   // asked of the pause, because of the network
 }
 
 // who resolves the person. A first factor that asks for an ID number says so by having the field in its form; unknown and closed
-// accounts go on as nobody, so that the factor does the same work for them. Tries are counted for the number, known or not;
-// a browser that this person signed in with before has a count of its own, which a stranger's tries do not touch.
+// accounts go on as nobody, and so does a person who closed this way to sign in, so that the factor does the same work for them.
+// Tries are counted for the number, known or not; a browser that this person signed in with before has a count of its own, which a
+// stranger's tries do not touch.
 func (f *Flow) who(ctx context.Context, s *state, v Visit, x factors.Factor, answer factors.Answer) (who, error) {
 	info := x.Info()
 	var w who
@@ -176,6 +178,8 @@ func (f *Flow) who(ctx context.Context, s *state, v Visit, x factors.Factor, ans
 	case errors.Is(err, fault.ErrNotFound):
 	case err != nil:
 		return w, err
+	case a.State == account.Active && a.Closed.Has(info.Name, info.Shut):
+		w.shut = a.ID
 	case a.State == account.Active:
 		w.account = a
 	}
@@ -299,6 +303,9 @@ func (f *Flow) recordFactor(ctx context.Context, s *state, v Visit, x factors.Fa
 	}
 	t := s.t
 	t.Account = w.account.ID
+	if w.shut != "" {
+		t.Account, outcome = w.shut, "closed"
+	}
 	return f.record(ctx, name, outcome, &t, v, map[string]string{"factor": info.Name})
 }
 

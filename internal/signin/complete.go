@@ -2,17 +2,14 @@ package signin
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/kapi-id/kapi/factors"
-	"github.com/kapi-id/kapi/internal/account"
 	"github.com/kapi-id/kapi/internal/audit"
 	"github.com/kapi-id/kapi/internal/failpoint"
 	"github.com/kapi-id/kapi/internal/fault"
@@ -42,7 +39,7 @@ func (f *Flow) complete(ctx context.Context, s *state, v Visit) (Outcome, error)
 		if now.Sub(s.session.SeenAt) >= touchEvery {
 			s.changed(func(ctx context.Context) error { return f.Sessions.TouchSession(ctx, t.Session, now) })
 		}
-		s.changed(func(ctx context.Context) error { return f.recordCompleted(ctx, s, &t, v) })
+		s.changed(func(ctx context.Context) error { return f.recordCompleted(ctx, s, &t, v, "") })
 		err := f.commit(ctx, s, &t)
 		if err == nil {
 			s.t = t
@@ -68,15 +65,16 @@ func (f *Flow) complete(ctx context.Context, s *state, v Visit) (Outcome, error)
 	}
 	stands.Level, stands.SeenAt, stands.Network, stands.Agent = Reached(stands.Proofs, t.Ceiling), now, v.Network, v.Agent
 	t.Session, t.SessionEnds = stands.ID, stands.ExpiresAt
+	known := f.known(v, s.account)
 	s.changed(func(ctx context.Context) error { return f.place(ctx, found, stands, raised, hash, v) },
-		func(ctx context.Context) error { return f.recordCompleted(ctx, s, &t, v) },
+		func(ctx context.Context) error { return f.recordCompleted(ctx, s, &t, v, known.news) },
 		func(context.Context) error { return failpoint.Here("session-write") })
 	err := f.commit(ctx, s, &t)
 	if err != nil {
 		return Outcome{}, err
 	}
 	s.t = t
-	out := Outcome{SessionToken: token, Known: f.know(v.Known, s.account)}
+	out := Outcome{SessionToken: token, Known: known.cookie}
 	if s.client.SSOIsolated {
 		out.SessionToken = ""
 	}
@@ -105,10 +103,15 @@ func (f *Flow) place(ctx context.Context, found, stands session.Session, raised 
 	return f.Sessions.CreateSession(ctx, stands, hash)
 }
 
-func (f *Flow) recordCompleted(ctx context.Context, s *state, t *Transaction, v Visit) error {
-	return f.record(ctx, audit.SigninCompleted, "ok", t, v, map[string]string{
+// recordCompleted records a sign-in. news is "browser" or "place" where that is new to the person, who is told then.
+func (f *Flow) recordCompleted(ctx context.Context, s *state, t *Transaction, v Visit, news string) error {
+	details := map[string]string{
 		"acr": Reached(t.Proofs, t.Ceiling).Short(), "amr": strings.Join(Methods(t.Proofs), " "), "service": s.client.DisplayName(""),
-	})
+	}
+	if news != "" {
+		details[news] = "new"
+	}
+	return f.record(ctx, audit.SigninCompleted, "ok", t, v, details)
 }
 
 // merge adds the new proofs to those of the session; the newer proof of a factor replaces the older one.
@@ -121,59 +124,4 @@ func merge(old, added []factors.Proof) []factors.Proof {
 	}
 	slices.SortStableFunc(out, func(a, b factors.Proof) int { return a.At.Compare(b.At) })
 	return out
-}
-
-// The known-device cookie is an id and up to maxKnown MACs, one for each person who completed a sign-in with this
-// browser. It proves nothing to anybody: it only gives the browser a try counter of its own. When the password is changed or
-// all sessions of the person are ended, the cookies that were given out before know nobody any more.
-const maxKnown = 5
-
-// Know returns the known-device cookie that the browser of a signed-in person should have, "" if it has it.
-func (f *Flow) Know(ctx context.Context, id account.ID, v Visit) (string, error) {
-	a, err := f.Accounts.Account(ctx, id)
-	if err != nil {
-		return "", err
-	}
-	return f.know(v.Known, a), nil
-}
-
-// knownDevice returns the device's id if the cookie knows the account, else "".
-func (f *Flow) knownDevice(cookie string, a account.Account) string {
-	device, macs := splitKnown(cookie)
-	if device == "" || a.ID == "" {
-		return ""
-	}
-	for _, m := range macs {
-		if b, err := base64.RawURLEncoding.DecodeString(m); err == nil && f.Keys.CheckKnown(b, knownParts(device, a)...) {
-			return device
-		}
-	}
-	return ""
-}
-
-// know returns the cookie with the account added, "" if it is known already.
-func (f *Flow) know(cookie string, a account.Account) string {
-	if f.knownDevice(cookie, a) != "" {
-		return ""
-	}
-	device, macs := splitKnown(cookie)
-	if device == "" {
-		token, _ := f.Keys.NewToken()
-		device, macs = token[:22], nil
-	}
-	mac := base64.RawURLEncoding.EncodeToString(f.Keys.Known(knownParts(device, a)...))
-	macs = append([]string{mac}, macs...)
-	return device + "." + strings.Join(macs[:min(len(macs), maxKnown)], ".")
-}
-
-func knownParts(device string, a account.Account) []string {
-	return []string{"known", device, string(a.ID), strconv.FormatInt(a.ProofsSince.UnixMicro(), 10)}
-}
-
-func splitKnown(cookie string) (device string, macs []string) {
-	parts := strings.Split(cookie, ".")
-	if len(cookie) > 512 || len(parts[0]) != 22 {
-		return "", nil
-	}
-	return parts[0], parts[1:min(len(parts), maxKnown+1)]
 }

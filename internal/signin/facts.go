@@ -83,7 +83,7 @@ func (f *Flow) gather(ctx context.Context, s *state) error {
 		}
 		s.account = a
 	}
-	if s.void() {
+	if s.void() || f.closed(s) {
 		s.t.Progress = Progress{Begun: true, Lang: s.t.Lang}
 		s.account = account.Account{}
 		s.changed()
@@ -116,6 +116,14 @@ func (s *state) void() bool {
 		}
 	}
 	return false
+}
+
+// closed says that the person closed, meanwhile, the way that was just proven.
+func (f *Flow) closed(s *state) bool {
+	return slices.ContainsFunc(s.t.Proofs[min(s.t.Adopted, len(s.t.Proofs)):], func(p factors.Proof) bool {
+		x := f.Factors.Get(p.Factor)
+		return p.Stage == factors.First && s.account.Closed.Has(p.Factor, x != nil && x.Info().Shut)
+	})
 }
 
 // seconds finds the second factors that suit the account. One that cannot tell is not offered; the others still are. One

@@ -1,4 +1,4 @@
-package citizen
+package web
 
 import "strings"
 
@@ -17,9 +17,9 @@ var systems = []named{
 	{"iPhone", "iPhone"}, {"iPad", "iPad"}, {"HarmonyOS", "HarmonyOS"}, {"Android", "Android"}, {"Windows", "Windows"}, {"CrOS", "ChromeOS"}, {"Macintosh", "Mac"}, {"Linux", "Linux"},
 }
 
-// browserOf puts a user agent into two words, "" for what it does not know. They are names: the same in every language. It
+// Browser puts a user agent into two words, "" for what it does not know. They are names: the same in every language. It
 // says what the browser says of itself, which anybody can forge; people compare it with what they remember.
-func browserOf(agent string) (browser, system string) {
+func Browser(agent string) (browser, system string) {
 	return first(browsers, agent), first(systems, agent)
 }
 
