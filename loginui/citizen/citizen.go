@@ -42,7 +42,7 @@ var samples = map[string]any{
 	"account.html": accountData{Phone: phoneData{Ending: "01"}, Last: &entry{}, Failed: 1}, "history.html": historyData{Entries: []entry{{Methods: []string{"me.method.pwd"}}}},
 	"sessions.html": sessionsData{Sessions: []sessionData{{}}}, "end.html": sessionData{}, "end-others.html": othersData{},
 	"password.html": passwordData{AskOld: true, Rules: []PasswordRule{{}}}, "two-factor.html": twoFactorData{}, "two-factor-on.html": twoFactorData{},
-	"two-factor-off.html": twoFactorData{}, "refused.html": refusedData{}, "signed-out.html": struct{}{},
+	"two-factor-off.html": twoFactorData{}, "refused.html": refusedData{}, "signed-out.html": struct{}{}, "idle.html": idleData{},
 	"security.html": securityData{Ways: []row{{Path: "/"}, {}}},
 }
 
@@ -188,6 +188,8 @@ func (h *Handler) Mount(r *mux.Router) {
 	get("/me/enter", h.Pages.Get(h.enter))
 	post("/me/sign-out", h.Pages.Post(h.signOut))
 	get("/me/signed-out", h.Pages.Get(h.signedOut))
+	get("/me/idle", h.Pages.Get(h.idle))
+	post("/me/idle", h.Pages.Post(h.signedIn(h.stay)))
 
 	// Looking
 	get("/me", see(h.showAccount))

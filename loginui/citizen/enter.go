@@ -46,6 +46,7 @@ func (h *Handler) signedIn(f action) func(http.ResponseWriter, *http.Request) er
 		if !ok {
 			return h.start(w, r, signin.SelfAsk{})
 		}
+		h.watch(w, r, m)
 		return f(w, r, m)
 	}
 }
@@ -65,8 +66,18 @@ func (h *Handler) fresh(f action) action {
 	}
 }
 
-// reader finds who is asking. The clock of the session moves at most once a minute.
+// reader finds who is asking. The clock of the session moves at most once a minute, and not for a page that asked for itself.
 func (h *Handler) reader(r *http.Request) (m me, ok bool, err error) {
+	m, ok, err = h.look(r)
+	if now := h.Now(); ok && !unattended(r) && now.Sub(m.session.SeenAt) >= touchEvery {
+		err = h.Sessions.TouchSession(r.Context(), m.session.ID, now)
+		m.session.SeenAt = now
+	}
+	return m, ok && err == nil, err
+}
+
+// look is reader without a trace.
+func (h *Handler) look(r *http.Request) (m me, ok bool, err error) {
 	ctx := r.Context()
 	m.visit = h.visit(r)
 	if m.visit.Session == "" {
@@ -83,12 +94,6 @@ func (h *Handler) reader(r *http.Request) (m me, ok bool, err error) {
 	m.account, err = h.People.Account(ctx, m.session.Account)
 	if errors.Is(err, fault.ErrNotFound) || err == nil && m.account.State != account.Active {
 		return m, false, nil
-	}
-	if err != nil {
-		return m, false, err
-	}
-	if now.Sub(m.session.SeenAt) >= touchEvery {
-		err = h.Sessions.TouchSession(ctx, m.session.ID, now)
 	}
 	return m, err == nil, err
 }
@@ -113,15 +118,7 @@ func (h *Handler) start(w http.ResponseWriter, r *http.Request, ask signin.SelfA
 		h.Cookies.Set(w, web.BrowserCookie, token, 0)
 		v.Browser = h.Keys.HashToken(token)
 	}
-	ask.Path = r.URL.Path
-	if r.URL.RawQuery != "" && len(r.URL.RawQuery) < 500 {
-		ask.Path = r.URL.RequestURI()
-	}
-	if q, ok := forms[r.URL.Path]; ok && r.Method == http.MethodPost {
-		ask.Path = q(r)
-	} else if mux.Vars(r)["act"] != "" && r.Method == http.MethodPost {
-		ask.Path = parent(r.URL.Path)
-	}
+	ask.Path = comeBack(r)
 	t, err := h.Signin.StartSelf(r.Context(), ask, v)
 	if err != nil {
 		return err
@@ -130,8 +127,23 @@ func (h *Handler) start(w http.ResponseWriter, r *http.Request, ask signin.SelfA
 	return nil
 }
 
+// comeBack is the page that was asked for; for a POST, the page with its form.
+func comeBack(r *http.Request) string {
+	if q, ok := forms[r.URL.Path]; ok && r.Method == http.MethodPost {
+		return q(r)
+	}
+	if mux.Vars(r)["act"] != "" && r.Method == http.MethodPost {
+		return parent(r.URL.Path)
+	}
+	if r.URL.RawQuery != "" && len(r.URL.RawQuery) < 500 {
+		return r.URL.RequestURI()
+	}
+	return r.URL.Path
+}
+
 // forms whose page is at another address than what they post to, or needs something that was posted.
 var forms = map[string]func(*http.Request) string{
+	"/me/idle": func(r *http.Request) string { return inside(r.PostForm.Get("to")) },
 	"/me/password": func(r *http.Request) string {
 		if r.PostForm.Get("for") == forOff {
 			return passwordForOff

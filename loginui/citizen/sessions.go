@@ -32,6 +32,7 @@ type sessionData struct {
 	Seen    time.Time
 	Level   string // key
 	Current bool
+	Held    bool // idle, and still used by an application
 }
 
 type sessionsData struct {
@@ -60,7 +61,8 @@ func (h *Handler) showSessions(w http.ResponseWriter, r *http.Request, m me) err
 
 func (h *Handler) session(m me, s session.Session) sessionData {
 	row := sessionData{Path: "/me/sessions/" + h.handle(s), Place: h.place(s.Network, m.visit.Lang), Since: s.CreatedAt, Seen: s.SeenAt,
-		Level: "me.level." + s.Level.Short(), Current: s.ID == m.session.ID}
+		Level: "me.level." + s.Level.Short(), Current: s.ID == m.session.ID,
+		Held: !s.Alive(h.Now())}
 	if s.Level == acr.None {
 		row.Level = "me.level.low"
 	}
@@ -157,8 +159,7 @@ func (h *Handler) stayKnown(w http.ResponseWriter, r *http.Request, m me) {
 	}
 }
 
-// closeOthers ends every session but this one and records it, inside a transaction. It ends also those that are idle and on
-// nobody's list: clients may still refresh their tokens in them.
+// closeOthers ends every session but this one and records it, inside a transaction. It ends also those that are idle.
 func (h *Handler) closeOthers(ctx context.Context, m me) error {
 	now := h.Now()
 	list, err := h.Sessions.SessionsOf(ctx, m.account.ID, now)
