@@ -105,6 +105,7 @@ var rules = []rule{
 	{Name: audit.RecoveryStarted, Key: "notice.recovery_started", By: quietly, Do: doNothing, Limit: daily},
 	{Name: audit.RecoveryTried, Why: "its beginning was told of"},
 	{Name: audit.RecoveryDone, Key: "notice.recovery_done", By: everybody, Do: doNotMe},
+	{Name: audit.RecoveryMethod, Key: "notice.recovery_method", By: everybody, Do: doNotMe},
 	{Name: audit.HoldPlaced, Key: "notice.hold_placed", By: byPage | byPush, Do: doNotMe}, // whoever places it sends the link that undoes it
 	{Name: audit.HoldUndone, Key: "notice.hold_undone", By: everybody, Do: doPassword},
 	{Name: audit.HoldOver, Key: "notice.hold_over", By: quietly, Do: doNotMe},
