@@ -1,0 +1,224 @@
+package device
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/kapi-id/kapi/factors"
+	"github.com/kapi-id/kapi/internal/account"
+	"github.com/kapi-id/kapi/internal/acr"
+	"github.com/kapi-id/kapi/internal/audit"
+	"github.com/kapi-id/kapi/internal/fault"
+)
+
+// ManageView is the data of manage.html and remove.html.
+type ManageView struct {
+	On          bool // there is a device
+	Blocked     bool // which is not trusted any more
+	Name        string
+	Platform    string
+	Since       time.Time
+	Used        time.Time // zero = never yet
+	Lost        bool      // somebody said that it is lost
+	Removal     time.Time // and then it goes
+	Unreachable bool      // pushes do not arrive
+	Paused      time.Time // no pushes for unknown browsers until then; zero = as usual
+	Possible    bool      // two-factor authentication is on
+	Free        bool      // this session may replace and remove
+}
+
+// PairView is the data of pair.html.
+type PairView struct {
+	Groups  []string // the code, to type
+	Code    string   // the code, for the script
+	Link    string   // of the app, with the code behind #
+	QR      Picture
+	Until   time.Time
+	Issuer  string
+	Browser string // a name for this browser as a device
+	Now     int64  // seconds, for the script: the clock of the machine may be wrong
+}
+
+// Standing is one line of the overview.
+func (f *Factor) Standing(ctx context.Context, id account.ID) (factors.Standing, error) {
+	o, err := f.owned(ctx, id)
+	if err != nil {
+		return factors.Standing{}, err
+	}
+	a, err := f.kit.Accounts.Account(ctx, id)
+	if err != nil {
+		return factors.Standing{}, err
+	}
+	s := factors.Standing{Possible: a.TwoFactor}
+	if !a.TwoFactor {
+		s.Why = "device.needs_two_factor"
+	}
+	if o.device.ID == "" {
+		return s, nil
+	}
+	s.Since, s.Used, s.Name = o.device.CreatedAt, o.device.used(), o.device.Name
+	switch {
+	case o.device.State != active:
+		s.Key, s.Warn = "device.line_blocked", true
+	case o.device.Lost != 0:
+		s.On, s.Key, s.Warn = true, "device.line_lost", true
+	default:
+		s.On, s.Key = true, "device.line"
+	}
+	return s, nil
+}
+
+// Manage shows the device.
+func (f *Factor) Manage(ctx context.Context, try factors.Try) (factors.Page, error) {
+	v, _, err := f.manage(ctx, try)
+	return factors.Page{Data: v}, err
+}
+
+func (f *Factor) manage(ctx context.Context, try factors.Try) (v ManageView, o owned, err error) {
+	if o, err = f.owned(ctx, try.Account); err != nil {
+		return v, o, err
+	}
+	a, err := f.kit.Accounts.Account(ctx, try.Account)
+	if err != nil {
+		return v, o, err
+	}
+	d := o.device
+	v = ManageView{
+		On: d.ID != "", Blocked: d.ID != "" && d.State != active, Name: d.Name, Platform: d.Platform, Since: d.CreatedAt, Used: d.used(),
+		Lost: d.Lost != 0, Removal: second(d.Removal), Unreachable: d.Gone, Possible: a.TwoFactor, Free: d.ID == "" || mayReplace(try.Proven),
+	}
+	if o.log.paused(f.now()) {
+		v.Paused = second(o.log.Paused)
+	}
+	return v, o, nil
+}
+
+// mayReplace says whether a session that was proven like this may take the device away at once: with the device's own approval, a
+// backup code, a key app, a security key, or a strong first factor. A code that came by the phone line is not enough, since a line
+// can be taken over; such a removal is held back for a day.
+func mayReplace(proven []factors.Proof) bool {
+	for _, p := range proven {
+		if p.Level == acr.High || p.Stage == factors.Second && p.Channel != factors.Phone {
+			return true
+		}
+	}
+	return false
+}
+
+var errHeld = fault.New(fault.Denied, "device.held")
+
+// Act: "add" makes a pairing code, "remove" asks before "delete".
+func (f *Factor) Act(ctx context.Context, try factors.Try, act string, answer factors.Answer) (factors.Result, error) {
+	if try.Account == "" {
+		return factors.Result{}, fault.ErrNotFound
+	}
+	v, o, err := f.manage(ctx, try)
+	if err != nil {
+		return factors.Result{}, err
+	}
+	switch act {
+	case "add":
+		return f.pairPage(ctx, try, v, o)
+	case "remove", "delete":
+		switch {
+		case !v.On:
+			return factors.Result{}, fault.New(fault.Denied, "device.no_device")
+		case !v.Free:
+			return factors.Result{}, errHeld
+		case act == "remove":
+			return factors.Result{Template: "remove", Page: factors.Page{Data: v}}, nil
+		}
+		return factors.Result{
+			Done: "device.removed", Event: audit.FactorRemoved, Details: map[string]string{"name": v.Name, "reason": "owner"},
+			Commit: func(ctx context.Context) error {
+				if err := f.endAll(ctx, try.Account, endedRemoved); err != nil {
+					return err
+				}
+				return f.kit.Credentials.Delete(ctx, o.device.ID)
+			},
+		}, nil
+	}
+	return factors.Result{}, fault.ErrNotFound
+}
+
+func (f *Factor) pairPage(ctx context.Context, try factors.Try, v ManageView, o owned) (factors.Result, error) {
+	switch {
+	case !v.Possible:
+		return factors.Result{}, fault.New(fault.Denied, "device.needs_two_factor")
+	case !v.Free:
+		return factors.Result{}, errHeld
+	}
+	code, until, err := f.openPairing(ctx, try.Account, pairing{Replaces: o.device.ID})
+	if err != nil {
+		return factors.Result{}, err
+	}
+	p := PairView{Code: code, Link: "/app#pair=" + code, Until: until, Issuer: f.kit.Issuer, Browser: browser(try.Agent), Now: f.now().Unix()}
+	for rest := code; rest != ""; rest = rest[min(4, len(rest)):] {
+		p.Groups = append(p.Groups, rest[:min(4, len(rest))])
+	}
+	if p.QR, err = paint(f.kit.Issuer + p.Link); err != nil {
+		return factors.Result{}, err
+	}
+	return factors.Result{Template: "pair", Page: factors.Page{Data: p}}, nil
+}
+
+// Since is when the person's device was registered; zero for none.
+func (f *Factor) Since(ctx context.Context, id account.ID) (time.Time, error) {
+	o, err := f.owned(ctx, id)
+	return o.device.CreatedAt, err
+}
+
+// Drop forgets the device when two-factor authentication goes off (R176), and with it what waits and what was paired.
+func (f *Factor) Drop(ctx context.Context, id account.ID) error {
+	o, err := f.owned(ctx, id)
+	if err != nil {
+		return err
+	}
+	if err := f.closePairings(ctx, id); err != nil {
+		return err
+	}
+	if o.log.ID != "" {
+		if err := f.kit.Credentials.Delete(ctx, o.log.ID); err != nil {
+			return err
+		}
+	}
+	if o.device.ID == "" {
+		return nil
+	}
+	return f.remove(ctx, o.device, "dropped", moment{})
+}
+
+// Lose notes that somebody said the device is lost, and when it will go. Until then it works: whoever took over a phone line must not
+// silence the owner's device, and the owner's device shows what was said. fault.ErrNotFound if there is none.
+func (f *Factor) Lose(ctx context.Context, id account.ID, removal time.Time) error {
+	return f.change(ctx, id, func(d *device) error {
+		d.Lost, d.Removal = f.now().Unix(), removal.Unix()
+		return nil
+	})
+}
+
+// Found takes back what Lose noted; nothing noted is no error.
+func (f *Factor) Found(ctx context.Context, id account.ID) error {
+	err := f.change(ctx, id, func(d *device) error {
+		if d.Lost == 0 {
+			return fault.ErrNotFound
+		}
+		d.Lost, d.Removal = 0, 0
+		return nil
+	})
+	if errors.Is(err, fault.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// RemoveLost forgets the device that Lose noted, once its time has come, in the transaction that ctx carries. A device that was
+// registered since, found again, or is not due yet stays, and that is no error.
+func (f *Factor) RemoveLost(ctx context.Context, id account.ID) error {
+	o, err := f.owned(ctx, id)
+	if err != nil || o.device.Lost == 0 || f.now().Unix() < o.device.Removal {
+		return err
+	}
+	return f.kit.Atomically(ctx, func(ctx context.Context) error { return f.remove(ctx, o.device, "lost", moment{}) })
+}
