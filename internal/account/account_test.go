@@ -115,3 +115,25 @@ func TestPerson(t *testing.T) {
 		t.Errorf("%s, %v", b, err)
 	}
 }
+
+func TestClosed(t *testing.T) {
+	var c Closed
+	check := func(factor string, shut, want bool) {
+		t.Helper()
+		if got := c.Has(factor, shut); got != want {
+			t.Errorf("%q: %s closed %v, want %v", c, factor, got, want)
+		}
+	}
+	check("password", false, false)
+	check("banking", true, true) // closed until somebody opens it
+	c = c.With("password", true).With("banking", false)
+	check("password", false, true)
+	check("banking", true, false)
+	check("pass", false, false)
+	c = c.With("password", true).With("password", false).With("banking", true)
+	check("password", false, false)
+	check("banking", true, true)
+	if c != "+password banking" {
+		t.Errorf("kept as %q", c)
+	}
+}

@@ -90,7 +90,7 @@ func (f *Flow) country(v Visit) string {
 	if place == v.Network {
 		return ""
 	}
-	return place[strings.LastIndexByte(place, ',')+1:]
+	return strings.TrimSpace(place[strings.LastIndexByte(place, ',')+1:])
 }
 
 func (f *Flow) mark(parts []string) string {
