@@ -16,13 +16,13 @@ var (
 )
 
 // Columns of accounts a, in the order that accountRow scans them.
-const accountColumns = "a.id, a.state, a.ceiling, a.two_factor, a.two_factor_since, a.proofs_since, a.locale, a.created_at, a.version"
+const accountColumns = "a.id, a.state, a.ceiling, a.two_factor, a.two_factor_since, a.proofs_since, a.locale, a.closed_firsts, a.created_at, a.version"
 
 // The same, the person's key and contacts, where the account may be absent: its id is "" then. For reads that bring along
 // whose they are.
 const (
 	accountBeside = "COALESCE(a.id, ''), COALESCE(a.state, ''), COALESCE(a.ceiling, 0), COALESCE(a.two_factor, 0), COALESCE(a.two_factor_since, 0), " +
-		"COALESCE(a.proofs_since, 0), COALESCE(a.locale, ''), COALESCE(a.created_at, 0), COALESCE(a.version, 0), k.sealed, p.contacts"
+		"COALESCE(a.proofs_since, 0), COALESCE(a.locale, ''), COALESCE(a.closed_firsts, ''), COALESCE(a.created_at, 0), COALESCE(a.version, 0), k.sealed, p.contacts"
 	joinBeside = " LEFT JOIN person_keys k ON k.account_id = a.id LEFT JOIN people p ON p.account_id = a.id"
 )
 
@@ -54,6 +54,7 @@ type accountRow struct {
 	TwoFactorSince int64
 	ProofsSince    int64
 	Locale         string
+	ClosedFirsts   string
 	CreatedAt      int64 `gorm:"autoCreateTime:false"`
 	Version        int64
 }
@@ -61,20 +62,20 @@ type accountRow struct {
 func (accountRow) TableName() string { return "accounts" }
 
 func (r *accountRow) dest() []any {
-	return []any{&r.ID, &r.State, &r.Ceiling, &r.TwoFactor, &r.TwoFactorSince, &r.ProofsSince, &r.Locale, &r.CreatedAt, &r.Version}
+	return []any{&r.ID, &r.State, &r.Ceiling, &r.TwoFactor, &r.TwoFactorSince, &r.ProofsSince, &r.Locale, &r.ClosedFirsts, &r.CreatedAt, &r.Version}
 }
 
 func (r *accountRow) account() account.Account {
 	return account.Account{
 		ID: account.ID(r.ID), State: account.State(r.State), Ceiling: acr.Level(r.Ceiling), TwoFactor: r.TwoFactor != 0,
-		TwoFactorSince: moment(r.TwoFactorSince), ProofsSince: moment(r.ProofsSince), Locale: r.Locale, CreatedAt: moment(r.CreatedAt), Version: r.Version,
+		TwoFactorSince: moment(r.TwoFactorSince), ProofsSince: moment(r.ProofsSince), Locale: r.Locale, Closed: account.Closed(r.ClosedFirsts), CreatedAt: moment(r.CreatedAt), Version: r.Version,
 	}
 }
 
 func rowOf(a account.Account) accountRow {
 	return accountRow{
 		ID: string(a.ID), State: string(a.State), Ceiling: int64(a.Ceiling), TwoFactor: flag(a.TwoFactor),
-		TwoFactorSince: micros(a.TwoFactorSince), Locale: a.Locale, CreatedAt: micros(a.CreatedAt), Version: a.Version,
+		TwoFactorSince: micros(a.TwoFactorSince), Locale: a.Locale, ClosedFirsts: string(a.Closed), CreatedAt: micros(a.CreatedAt), Version: a.Version,
 	}
 }
 
@@ -128,8 +129,8 @@ func (db *DB) UpdateAccount(ctx context.Context, a account.Account) error {
 	}
 	forget(ctx, a.ID)
 	r := rowOf(a)
-	n, err := db.exec(ctx, "update account", "UPDATE accounts SET state = ?, ceiling = ?, two_factor = ?, two_factor_since = ?, locale = ?, version = version + 1 "+
-		"WHERE id = ? AND version = ?", r.State, r.Ceiling, r.TwoFactor, r.TwoFactorSince, r.Locale, r.ID, r.Version)
+	n, err := db.exec(ctx, "update account", "UPDATE accounts SET state = ?, ceiling = ?, two_factor = ?, two_factor_since = ?, locale = ?, closed_firsts = ?, version = version + 1 "+
+		"WHERE id = ? AND version = ?", r.State, r.Ceiling, r.TwoFactor, r.TwoFactorSince, r.Locale, r.ClosedFirsts, r.ID, r.Version)
 	return one(n, err)
 }
 
@@ -173,6 +174,8 @@ type contactsJSON struct {
 	OldPhone string `json:"old_phone,omitempty"`
 	OldEmail string `json:"old_email,omitempty"`
 	OldUntil int64  `json:"old_until,omitempty"`
+
+	ResetBoth bool `json:"reset_both,omitempty"`
 
 	NewPhone *contactsJSON `json:"new_phone,omitempty"` // its phone members only
 }
@@ -231,7 +234,7 @@ func (db *DB) ChangeContacts(ctx context.Context, id account.ID, fn func(*contac
 		if sealed, err = db.sealContacts(id, c); err != nil {
 			return err
 		}
-		return db.later(ctx, "change contacts", "UPDATE people SET contacts = ? WHERE account_id = ?", sealed, string(id))
+		return db.later(ctx, "change contacts", "UPDATE people SET contacts = ?, phone = ? WHERE account_id = ?", sealed, db.phoneIndex(c), string(id))
 	})
 }
 
@@ -239,6 +242,7 @@ func (db *DB) sealContacts(id account.ID, c contact.Contacts) ([]byte, error) {
 	j := phoneJSON(c.Phone)
 	j.Email, j.Verified, j.EmailAt, j.NewEmail = c.Email.Address, c.Email.Verified, micros(c.Email.VerifiedAt), c.NewEmail.Address
 	j.OldPhone, j.OldEmail, j.OldUntil = c.OldPhone, c.OldEmail, micros(c.OldUntil)
+	j.ResetBoth = c.ResetBoth
 	if c.NewPhone.Number != "" {
 		n := phoneJSON(c.NewPhone)
 		j.NewPhone = &n
@@ -257,6 +261,7 @@ func (db *DB) unsealContacts(id account.ID, sealed []byte) (contact.Contacts, er
 	c := contact.Contacts{
 		Phone: j.phone(), Email: contact.Email{Address: j.Email, Verified: j.Verified, VerifiedAt: moment(j.EmailAt)},
 		NewEmail: contact.Email{Address: j.NewEmail}, OldPhone: j.OldPhone, OldEmail: j.OldEmail, OldUntil: moment(j.OldUntil),
+		ResetBoth: j.ResetBoth,
 	}
 	if j.NewPhone != nil {
 		c.NewPhone = j.NewPhone.phone()

@@ -41,12 +41,16 @@ var retention = []struct {
 	also             string
 }{
 	{"signin_transactions", "id", "expires_at", 24 * time.Hour, ""},
+	{"recoveries", "id", "expires_at", 24 * time.Hour, ""},
+	{"holds", "id", "due_at", 90 * 24 * time.Hour, " AND closed_at > 0 AND closed_at <= ?"},
 	{"tickets", "id", "expires_at", 24 * time.Hour, ""},
 	{"outbox", "id", "deadline", 24 * time.Hour, ""},
 	{"access_tokens", "hash", "expires_at", time.Hour, ""},
+	{"partner_requests", "client, transaction_id", "at", 90 * 24 * time.Hour, ""},
 	{"used_once", "kind, hash", "expires_at", 10 * time.Minute, ""},
 	{"grants", "id", "session_ends", 24 * time.Hour, ""},
 	{"sessions", "id", "expires_at", 90 * 24 * time.Hour, ""},
+	{"notices", "id", "at", 365 * 24 * time.Hour, ""},
 	{"throttle_windows", "key", "updated_at", 24 * time.Hour, ""},
 	{"throttle_ladders", "key", "updated_at", 24 * time.Hour, " AND disabled = 0 AND failures < 5 AND until_at <= ?"},
 	// A patient guesser must not have the count of "100 in a row" forgotten by waiting a day.

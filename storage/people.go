@@ -107,8 +107,8 @@ func (db *DB) createPerson(ctx context.Context, r enrolment.Record) error {
 	if err != nil {
 		return err
 	}
-	if err := db.later(ctx, "create person", "INSERT INTO people (account_id, national_id, data, contacts) VALUES (?, ?, ?, ?)",
-		a.ID, db.numberIndex(r.Person.NationalID), data, contacts); err != nil {
+	if err := db.later(ctx, "create person", "INSERT INTO people (account_id, national_id, data, contacts, phone) VALUES (?, ?, ?, ?, ?)",
+		a.ID, db.numberIndex(r.Person.NationalID), data, contacts, db.phoneIndex(r.Contacts)); err != nil {
 		return err
 	}
 	if err := db.addNumber(ctx, r.Account.ID, r.Person.NationalID, r.Account.CreatedAt); err != nil {
@@ -136,8 +136,8 @@ func (db *DB) updatePerson(ctx context.Context, old, r enrolment.Record) error {
 	if err != nil {
 		return err
 	}
-	if err := db.later(ctx, "update person", "UPDATE people SET national_id = ?, data = ?, contacts = ? WHERE account_id = ?",
-		db.numberIndex(r.Person.NationalID), data, contacts, id); err != nil {
+	if err := db.later(ctx, "update person", "UPDATE people SET national_id = ?, data = ?, contacts = ?, phone = ? WHERE account_id = ?",
+		db.numberIndex(r.Person.NationalID), data, contacts, db.phoneIndex(r.Contacts), id); err != nil {
 		return err
 	}
 	if old.Person.NationalID != r.Person.NationalID {

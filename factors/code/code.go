@@ -252,7 +252,7 @@ func (f *Factor) Again(ctx context.Context, try factors.Try) error {
 // of. fault.Throttled beyond the limits; fault.ErrConflict if old was replaced or used meanwhile.
 func (f *Factor) open(ctx context.Context, try factors.Try, old challenge, channel string) (challenge, error) {
 	if err := f.kit.Phone.Allow(ctx, try.Account, try.Network); err != nil {
-		return challenge{}, limited(err)
+		return challenge{}, Limited(err)
 	}
 	now := f.now()
 	c := challenge{memo: memo{Sends: old.Sends + 1, Channel: channel}}
@@ -268,7 +268,7 @@ func (f *Factor) open(ctx context.Context, try factors.Try, old challenge, chann
 			c.ExpiresAt, c.Tries = old.ExpiresAt, old.Tries // tries on earlier codes of the challenge count
 		}
 	}
-	code, err := newCode()
+	code, err := NewCode()
 	if err != nil {
 		return challenge{}, err
 	}
@@ -288,8 +288,8 @@ func (f *Factor) open(ctx context.Context, try factors.Try, old challenge, chann
 	return c, err
 }
 
-// limited gives a refusal by a limit its sentence.
-func limited(err error) error {
+// Limited gives a refusal by a limit its sentence.
+func Limited(err error) error {
 	e := fault.Of(err)
 	if e.Kind != fault.Throttled {
 		return err
@@ -304,7 +304,7 @@ func seconds(d time.Duration) int { return int((d + time.Second - 1) / time.Seco
 
 // Readable refuses what is no code before a try is counted.
 func (f *Factor) Readable(answer factors.Answer) error {
-	if _, ok := normalise(answer.Get("code")); !ok {
+	if _, ok := Normalise(answer.Get("code")); !ok {
 		return fault.New(fault.Invalid, "code.format").In("code")
 	}
 	return nil
@@ -312,7 +312,7 @@ func (f *Factor) Readable(answer factors.Answer) error {
 
 // Verify counts the try, compares, and uses the code up when it is right.
 func (f *Factor) Verify(ctx context.Context, try factors.Try, answer factors.Answer) (factors.Proof, error) {
-	code, ok := normalise(answer.Get("code"))
+	code, ok := Normalise(answer.Get("code"))
 	if !ok {
 		return factors.Proof{}, fault.New(fault.Invalid, "code.format").In("code")
 	}
@@ -366,8 +366,8 @@ func (f *Factor) mac(try factors.Try, code string) []byte {
 
 func (f *Factor) now() time.Time { return f.kit.Now().UTC().Truncate(time.Microsecond) }
 
-// newCode is uniform over the million codes.
-func newCode() (string, error) {
+// NewCode is uniform over the million codes.
+func NewCode() (string, error) {
 	n, err := rand.Int(rand.Reader, big.NewInt(1_000_000))
 	if err != nil {
 		return "", fmt.Errorf("code: no randomness: %w", err)

@@ -16,9 +16,9 @@ const (
 	mostCode = 64  // bytes of a typed code that are looked at
 )
 
-// normalise reads a typed code: any script's digits, with spaces, hyphens and invisible marks between them, as keyboards and
+// Normalise reads a typed code: any script's digits, with spaces, hyphens and invisible marks between them, as keyboards and
 // pasting leave them. ok is false unless exactly six digits remain.
-func normalise(s string) (code string, ok bool) {
+func Normalise(s string) (code string, ok bool) {
 	if len(s) > mostCode {
 		return "", false
 	}
@@ -72,6 +72,9 @@ func (f *Factor) text(try factors.Try, code string, left time.Duration) string {
 	}
 	return text
 }
+
+// Plain writes a text with the letters of one short message on every phone.
+func Plain(s string) string { return transliterate(s) }
 
 // plain makes a name safe inside the text: ASCII without anything a phone would turn into a link, on one line.
 func plain(name string) string {

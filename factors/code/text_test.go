@@ -33,7 +33,7 @@ func TestNormalise(t *testing.T) {
 		{"+123456", "", false},
 		{strings.Repeat(" ", 60) + "123456", "", false},
 	} {
-		got, ok := normalise(c.typed)
+		got, ok := Normalise(c.typed)
 		if ok != c.ok || ok && got != c.want {
 			t.Errorf("%q: %q %v", c.typed, got, ok)
 		}
@@ -45,14 +45,14 @@ func FuzzNormalise(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		code, ok := normalise(s)
+		code, ok := Normalise(s)
 		if !ok {
 			return
 		}
 		if !regexp.MustCompile(`^[0-9]{6}$`).MatchString(code) {
 			t.Fatalf("%q became %q", s, code)
 		}
-		if again, ok := normalise(code); !ok || again != code {
+		if again, ok := Normalise(code); !ok || again != code {
 			t.Fatalf("%q became %q, then %q", s, code, again)
 		}
 	})
@@ -119,7 +119,7 @@ func TestCodesAreUniform(t *testing.T) {
 	const n = 20_000
 	var first [10]int
 	for range n {
-		c, err := newCode()
+		c, err := NewCode()
 		if err != nil || len(c) != 6 {
 			t.Fatalf("%q %v", c, err)
 		}

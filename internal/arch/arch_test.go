@@ -59,13 +59,15 @@ var homes = map[string][]string{
 	"github.com/prometheus/client_golang":  {"cmd"},
 	"github.com/chromedp/":                 {"e2e"},
 	"golang.org/x/crypto/argon2":           {"factors/password"},
+	"github.com/wneessen/go-mail":          {"internal/notify/gateway/mail"},
+	"github.com/emersion/":                 {"internal/notify/gateway/mail"},
 	"github.com/nyaruka/phonenumbers":      {"internal/contact"},
 	"github.com/oschwald/maxminddb-golang": {"internal/place"},
 	"golang.org/x/net/netutil":             {"internal/web"},
 }
 
 // Test files may reach for the fakes and the real databases.
-var testMay = []string{"loginui", "internal/testpg", "internal/testkapi", "internal/htmlcheck", "factors/factortest", "storage"}
+var testMay = []string{"loginui", "internal/testpg", "internal/testkapi", "internal/htmlcheck", "factors/factortest", "storage", "internal/sim"}
 
 func TestArrowsPointDown(t *testing.T) {
 	root := "../.."

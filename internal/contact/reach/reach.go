@@ -8,6 +8,7 @@ import (
 	"context"
 	"encoding/hex"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/nyaruka/phonenumbers"
@@ -15,6 +16,7 @@ import (
 	"github.com/kapi-id/kapi/factors"
 	"github.com/kapi-id/kapi/internal/account"
 	"github.com/kapi-id/kapi/internal/contact"
+	"github.com/kapi-id/kapi/internal/contact/simblock"
 	"github.com/kapi-id/kapi/internal/fault"
 	"github.com/kapi-id/kapi/internal/secret"
 	"github.com/kapi-id/kapi/internal/throttle"
@@ -27,7 +29,7 @@ var (
 	PerNetwork = []throttle.Window{{N: 25, Per: 5 * time.Minute}}
 )
 
-// Messenger implements factors.Messenger. Every field is required but Caps.
+// Messenger implements factors.Messenger. Every field is required but Caps and those for SIM cards.
 type Messenger struct {
 	Contacts contact.Store
 	Throttle throttle.Store
@@ -35,6 +37,17 @@ type Messenger struct {
 	Channels interface{ Up(channel string) bool } // *notify.Worker
 	Now      func() time.Time
 	Caps     Caps // zero = the usual ones
+
+	// SIM asks the operator whether the card behind a number was changed; nil = nobody is asked, and only what is stored counts.
+	SIM      SIM
+	Accounts factors.Accounts // with SIM
+	// Block stores that the card was changed, with its record; with SIM.
+	Block func(ctx context.Context, id account.ID, number string, changed time.Time) error
+}
+
+// SIM is the question to the operator; *simswap.Client asks it. Any error is "unknown".
+type SIM interface {
+	Changed(ctx context.Context, number string, since time.Time) (changed bool, at time.Time, err error)
 }
 
 var _ factors.Messenger = (*Messenger)(nil)
@@ -67,7 +80,11 @@ func (m *Messenger) Allow(ctx context.Context, id account.ID, network string) er
 	if p.Number == "" {
 		return fault.New(fault.NotFound, "")
 	}
-	if err := m.hit(ctx, "send:number:"+hex.EncodeToString(m.Ring.Index("send", p.Number)), PerPerson); err != nil {
+	return m.allow(ctx, p.Number, network)
+}
+
+func (m *Messenger) allow(ctx context.Context, number, network string) error {
+	if err := m.hit(ctx, "send:number:"+hex.EncodeToString(m.Ring.Index("send", number)), PerPerson); err != nil {
 		return err
 	}
 	if network != "" {
@@ -75,7 +92,7 @@ func (m *Messenger) Allow(ctx context.Context, id account.ID, network string) er
 			return err
 		}
 	}
-	return throttled(m.Caps.hit(p.Number, country(p.Number), m.Now()))
+	return throttled(m.Caps.hit(number, country(number), m.Now()))
 }
 
 func (m *Messenger) hit(ctx context.Context, key string, ws []throttle.Window) error {
@@ -125,6 +142,44 @@ func (m *Messenger) Trusted(ctx context.Context, id account.ID) error {
 		return err
 	case !p.BlockedAt.IsZero():
 		return &factors.Hindrance{Reason: factors.SIMChanged}
+	case m.SIM == nil || p.Number == "":
+		return nil
 	}
-	return nil
+	a, err := m.Accounts.Account(ctx, id)
+	if err != nil {
+		return err
+	}
+	changed, at, err := m.SIM.Changed(ctx, p.Number, simblock.Baseline(a, p))
+	switch {
+	case err != nil: // unknown is never "not changed"
+		return &factors.Hindrance{Reason: factors.SIMUnknown}
+	case !changed:
+		return nil
+	}
+	if err := m.Block(ctx, id, p.Number, at); err != nil {
+		return err
+	}
+	return &factors.Hindrance{Reason: factors.SIMChanged}
+}
+
+// AllowNumber counts one send to a number that need not be anybody's yet, against the same limits.
+func (m *Messenger) AllowNumber(ctx context.Context, number, network string) error {
+	if number == "" {
+		return fault.New(fault.NotFound, "")
+	}
+	return m.allow(ctx, number, network)
+}
+
+// AllowAddress counts one e-mail to an address: as many as messages to a number, and as many from a network.
+func (m *Messenger) AllowAddress(ctx context.Context, address, network string) error {
+	if address == "" {
+		return fault.New(fault.NotFound, "")
+	}
+	if err := m.hit(ctx, "send:address:"+hex.EncodeToString(m.Ring.Index("send", strings.ToLower(address))), PerPerson); err != nil {
+		return err
+	}
+	if network == "" {
+		return nil
+	}
+	return m.hit(ctx, "send:network:"+network, PerNetwork)
 }

@@ -1,0 +1,115 @@
+// Package simblock owns the state "SIM changed": a number whose SIM card was changed gets no codes until it is unblocked by one of
+// the listed ways. Enter with Keeper. Both moves commit with their record; it refuses to block for a change that was known and
+// accepted before, and to block or unblock twice.
+package simblock
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/kapi-id/kapi/internal/account"
+	"github.com/kapi-id/kapi/internal/audit"
+	"github.com/kapi-id/kapi/internal/contact"
+	"github.com/kapi-id/kapi/internal/fault"
+)
+
+// Store is what a Keeper needs of the database.
+type Store interface {
+	contact.Changer
+	Atomically(ctx context.Context, fn func(context.Context) error) error
+	Account(ctx context.Context, id account.ID) (account.Account, error)
+}
+
+// Keeper blocks and unblocks.
+type Keeper struct {
+	Store Store
+	Audit audit.Recorder
+	Now   func() time.Time
+}
+
+// Sources of a block: Details "by" of its event.
+const (
+	ByQuery = "query" // the operator was asked
+	ByEvent = "event" // the operator told
+)
+
+// Ways out: Details "how" of the event.
+const (
+	ByMail    = "email"   // a code to the recovery address, verified before the change
+	ByStrong  = "strong"  // a strong sign-in, and a code to the new SIM card
+	ByPartner = "partner" // a bank's ATM
+	ByOffice  = "office"
+	ByNFC     = "nfc"
+)
+
+// Baseline is the moment after which a change of the SIM card is news: two-factor authentication was switched on, the number was
+// ID-verified, or the last change was accepted, whichever is last; at the least, the account was made.
+func Baseline(a account.Account, p contact.Phone) time.Time {
+	last := a.CreatedAt
+	for _, t := range []time.Time{a.TwoFactorSince, p.VerifiedAt, p.TrustedAt} {
+		if t.After(last) {
+			last = t
+		}
+	}
+	return last
+}
+
+var errNothing = errors.New("nothing to do")
+
+// Block blocks the number of an account, if it is still the person's and changed is news to it. e says from where.
+func (k *Keeper) Block(ctx context.Context, id account.ID, number string, changed time.Time, by string, e audit.Event) error {
+	now := k.now()
+	err := k.Store.Atomically(ctx, func(ctx context.Context) error {
+		a, err := k.Store.Account(ctx, id)
+		if err != nil {
+			return err
+		}
+		err = k.Store.ChangeContacts(ctx, id, func(c *contact.Contacts) error {
+			p := &c.Phone
+			if p.Number != number || p.Grade != contact.IDVerified || !p.BlockedAt.IsZero() || !changed.After(Baseline(a, *p)) {
+				return errNothing
+			}
+			p.BlockedAt = changed.UTC().Truncate(time.Microsecond) // an address that was verified later is no way out
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		e.At, e.Name, e.Outcome, e.Subject = now, audit.SIMBlocked, "ok", string(id)
+		e.Details = map[string]string{"by": by, "changed": changed.UTC().Format(time.RFC3339)}
+		return k.Audit.Record(ctx, e)
+	})
+	if errors.Is(err, errNothing) {
+		return nil
+	}
+	return err
+}
+
+// ErrNotBlocked is the answer where there is nothing to unblock.
+var ErrNotBlocked = fault.New(fault.Conflict, "sim.not_blocked")
+
+// Unblock lets codes go to the number again. The change is known and accepted from now on, so that it blocks no second time.
+func (k *Keeper) Unblock(ctx context.Context, id account.ID, how string, e audit.Event, details map[string]string) error {
+	now := k.now()
+	return k.Store.Atomically(ctx, func(ctx context.Context) error {
+		err := k.Store.ChangeContacts(ctx, id, func(c *contact.Contacts) error {
+			if c.Phone.BlockedAt.IsZero() {
+				return ErrNotBlocked
+			}
+			c.Phone.BlockedAt, c.Phone.TrustedAt = time.Time{}, now
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		e.At, e.Name, e.Outcome, e.Subject = now, audit.SIMUnblocked, "ok", string(id)
+		e.Details = map[string]string{"how": how}
+		for name, v := range details {
+			e.Details[name] = v
+		}
+		return k.Audit.Record(ctx, e)
+	})
+}
+
+func (k *Keeper) now() time.Time { return k.Now().UTC().Truncate(time.Microsecond) }
