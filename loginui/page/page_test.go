@@ -124,6 +124,18 @@ func TestRender(t *testing.T) {
 	}
 }
 
+// The name of the operator stands at the foot of every page, as data, and nowhere where none is told.
+func TestOperator(t *testing.T) {
+	p := hello(t)
+	for _, name := range []string{"", "Örnek <Kurumu>"} {
+		p.Operator = name
+		_, n := show(t, p, "hello/hello", View{Data: helloData{"A", noon}})
+		if feet := n.All("footer .operator"); len(feet) != min(len(name), 1) || name != "" && feet[0].Text() != name {
+			t.Errorf("%q: %v", name, feet)
+		}
+	}
+}
+
 func TestFailedForm(t *testing.T) {
 	p := hello(t)
 	err := errors.Join(fault.New(fault.Denied, "hello.wrong").With("n", 3).In("code"), fault.New(fault.Invalid, ""))

@@ -36,12 +36,13 @@ type Source struct {
 	HostSamples map[string]any
 }
 
-// Config of New. All fields are required but Log.
+// Config of New. All fields are required but Operator and Log.
 type Config struct {
 	Catalogue *words.Catalogue
 	Sources   []Source
 	Cookies   web.Cookies
 	Issuer    string // URL
+	Operator  string // who runs the installation; "" = not told
 	Now       func() time.Time
 	Log       *slog.Logger
 }

@@ -59,6 +59,7 @@ type Frame struct {
 	Switch    string
 	Data      any
 	Host      any
+	Operator  string
 	Wide      bool
 	values    url.Values
 	Dir       string
@@ -96,7 +97,7 @@ func (f *Frame) Problem(field string) string {
 // frame completes a view; Service is copied, since it is cleaned here.
 func (p *Pages) frame(pg *page, v View) *Frame {
 	f := &Frame{
-		Lang: v.Lang, Dir: words.Direction(v.Lang), Switch: v.Switch, Data: v.Data, Host: v.Host, Wide: v.Wide, values: v.Values,
+		Lang: v.Lang, Dir: words.Direction(v.Lang), Switch: v.Switch, Data: v.Data, Host: v.Host, Operator: p.Operator, Wide: v.Wide, values: v.Values,
 	}
 	if v.Service != nil {
 		s := *v.Service

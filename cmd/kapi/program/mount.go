@@ -73,7 +73,7 @@ func (a *App) makePages(registry *factors.Registry) (*page.Pages, error) {
 		return nil, err
 	}
 	return page.New(page.Config{
-		Catalogue: catalogue, Cookies: a.cookies, Issuer: a.Issuer, Now: a.now, Log: a.log,
+		Catalogue: catalogue, Cookies: a.cookies, Issuer: a.Issuer, Operator: a.Operator, Now: a.now, Log: a.log,
 		Sources: append([]page.Source{visitor.Source(), citizen.Source()}, visitor.FactorSources(registry, citizen.FactorHost, citizen.Host)...),
 	})
 }

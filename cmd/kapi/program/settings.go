@@ -14,6 +14,7 @@ import (
 
 	"github.com/kapi-id/kapi/factors/password"
 	"github.com/kapi-id/kapi/internal/failpoint"
+	"github.com/kapi-id/kapi/loginui/page"
 )
 
 // Settings are the resolved configuration, documented in docs/operating.md. The zero value is not usable: enter with
@@ -36,6 +37,7 @@ type Settings struct {
 	GeoFile        string
 	LogLevel       string
 	Passwords      password.Profile
+	Operator       string // who runs this, as people read it; "" = not told
 	AutoMigrate    bool
 	TestClock      string
 }
@@ -71,6 +73,7 @@ var settings = []setting{
 	{name: "METRICS_LISTEN", help: "host:port of /metrics; off unless set", take: takeAddress("METRICS_LISTEN", func(s *Settings) *string { return &s.MetricsListen })},
 	{name: "GEO_FILE", help: "MMDB file that turns networks into places, followed when it changes; without it pages show the network", take: text(func(s *Settings) *string { return &s.GeoFile })},
 	{name: "PASSWORD_PROFILE", def: "nist", help: "rules for new passwords: nist, gateway or gateway-older", take: takeProfile},
+	{name: "OPERATOR", help: "name of the institution that runs this, shown at the foot of every page", take: takeOperator},
 	{name: "LOG_LEVEL", def: "info", help: "debug, info, warn or error", take: takeLevel},
 	{name: "AUTO_MIGRATE", def: "false", help: "let serve bring a Postgres schema up (SQLite always is)", take: takeBool("KAPI_AUTO_MIGRATE", func(s *Settings) *bool { return &s.AutoMigrate })},
 	{name: "TEST_CLOCK", help: "a file with a shift such as -2h, only in builds with -tags testclock", take: takeTestClock},
@@ -307,6 +310,14 @@ func takeProfile(s *Settings, v string) (err error) {
 	if s.Passwords, err = password.ProfileNamed(v); err != nil {
 		return fmt.Errorf("KAPI_PASSWORD_PROFILE: %w", err)
 	}
+	return nil
+}
+
+func takeOperator(s *Settings, v string) error {
+	if v != page.Clean(v, 120) {
+		return fmt.Errorf("KAPI_OPERATOR %q: a name of at most 120 characters on one line", v)
+	}
+	s.Operator = v
 	return nil
 }
 

@@ -60,6 +60,7 @@ func TestResolve(t *testing.T) {
 		{name: "no proxy", env: []string{"KAPI_TRUSTED_PROXIES=me"}, err: "no address"},
 		{name: "password rules", env: []string{"KAPI_PASSWORD_PROFILE=gateway"}, check: func(s Settings) bool { return s.Passwords.Name == "gateway" }},
 		{name: "no such password rules", env: []string{"KAPI_PASSWORD_PROFILE=lax"}, err: "KAPI_PASSWORD_PROFILE"},
+		{name: "operator", env: []string{"KAPI_OPERATOR=two\nlines"}, err: "on one line"},
 		{name: "level", env: []string{"KAPI_LOG_LEVEL=loud"}, err: "debug, info, warn or error"},
 		{name: "the test clock", env: []string{"KAPI_TEST_CLOCK=x"}, err: "release build"},
 		{name: "failpoints", env: []string{"KAPI_FAIL=password-right:kill"}, err: "KAPI_FAIL: failpoints are for test builds"},
