@@ -25,6 +25,8 @@
 //	{{define "factor-submit"}}…{{end}}    optional: the words on the button, else "Continue"
 //	{{define "factor-button"}}…{{end}}    optional: {{if .Data.Open}}{{template "submit" .}}{{end}} where there may be nothing to send
 //	{{define "factor-below"}}…{{end}}     optional: list items (<li><a …>) among the links below the form
+//	{{define "factor-again"}}…{{end}}     optional: the words of what sends once more, and of what then was sent ("factor-sent"),
+//	{{define "factor-help"}}…{{end}}      where that is no code; list items of help beside it
 //
 // Further pages of a factor, on which people set it up (factors.Enroller: manage.html and those its acts show), define "heading" and
 // "factor-main" instead; a host such as citizen/factor gives the way back. Their forms are their own and post to

@@ -52,6 +52,7 @@ func (a *App) mount(registry *factors.Registry) error {
 	r.Use(a.metrics.timed, remembering)
 	a.health(r)
 	server.Mount(r)
+	a.machines(r, registry)
 	loginui.Mount(r, pages, visitors, citizens)
 	a.Handler = web.Chain(r, web.Options{Log: a.log, Trusted: a.TrustedProxies, Broken: pages.Broken})
 	a.Metrics = a.metrics.handler()

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/kapi-id/kapi/factors/device"
 	"github.com/kapi-id/kapi/factors/password"
 	"github.com/kapi-id/kapi/internal/failpoint"
 	"github.com/kapi-id/kapi/loginui/page"
@@ -37,6 +38,8 @@ type Settings struct {
 	GeoFile        string
 	LogLevel       string
 	Passwords      password.Profile
+	AppMinimum     map[string]device.Version // by platform
+	AppLinks       map[string]string         // by platform
 	Operator       string // who runs this, as people read it; "" = not told
 	AutoMigrate    bool
 	TestClock      string
@@ -74,6 +77,8 @@ var settings = []setting{
 	{name: "GEO_FILE", help: "MMDB file that turns networks into places, followed when it changes; without it pages show the network", take: text(func(s *Settings) *string { return &s.GeoFile })},
 	{name: "PASSWORD_PROFILE", def: "nist", help: "rules for new passwords: nist, gateway or gateway-older", take: takeProfile},
 	{name: "OPERATOR", help: "name of the institution that runs this, shown at the foot of every page", take: takeOperator},
+	{name: "APP_MIN_VERSION", help: "the least version of the app on registered devices: 1.2.0, or web=1.0.0,android=2.1.0", take: takeAppMinimum},
+	{name: "APP_LINKS", help: "where a newer app is, by platform: android=https://…,ios=https://…; else ISSUER/app", take: takeAppLinks},
 	{name: "LOG_LEVEL", def: "info", help: "debug, info, warn or error", take: takeLevel},
 	{name: "AUTO_MIGRATE", def: "false", help: "let serve bring a Postgres schema up (SQLite always is)", take: takeBool("KAPI_AUTO_MIGRATE", func(s *Settings) *bool { return &s.AutoMigrate })},
 	{name: "TEST_CLOCK", help: "a file with a shift such as -2h, only in builds with -tags testclock", take: takeTestClock},
