@@ -1,0 +1,48 @@
+package program
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/gorilla/mux"
+
+	"github.com/kapi-id/kapi/factors"
+	"github.com/kapi-id/kapi/factors/device"
+)
+
+// machines mounts what factors have for machines, such as the API of registered devices, below /factors/NAME/. A cookie proves
+// nothing there and does not get that far; what does not exist is said by the factor, not by a page.
+func (a *App) machines(r *mux.Router, registry *factors.Registry) {
+	for _, f := range registry.All(0) {
+		m, ok := f.(factors.Mounter)
+		if !ok {
+			continue
+		}
+		prefix := "/factors/" + f.Info().Name
+		endpoints := http.StripPrefix(prefix, m.Endpoints())
+		r.PathPrefix(prefix + "/").Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			r.Header.Del("Cookie")
+			endpoints.ServeHTTP(w, r)
+		}))
+	}
+}
+
+// devices is what the settings say of apps.
+func (s Settings) devices() device.Options {
+	return device.Options{Minimum: s.AppMinimum, Links: s.AppLinks}
+}
+
+func takeAppMinimum(s *Settings, v string) (err error) {
+	if s.AppMinimum, err = device.ParseMinimum(v); err != nil {
+		return fmt.Errorf("KAPI_APP_MIN_VERSION: %w", err)
+	}
+	return nil
+}
+
+func takeAppLinks(s *Settings, v string) (err error) {
+	if s.AppLinks, err = device.ParseLinks(strings.TrimSpace(v)); err != nil {
+		return fmt.Errorf("KAPI_APP_LINKS: %w", err)
+	}
+	return nil
+}
