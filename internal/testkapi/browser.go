@@ -161,6 +161,21 @@ func (b *Browser) Submit(fields map[string]string) *Browser {
 	return b.Post(action, values)
 }
 
+// Target is where the form with this field is sent, for tests that send it in ways that no browser does.
+func (b *Browser) Target(field string) string {
+	b.T.Helper()
+	fields := map[string]string{field: ""}
+	form := b.find(func(n *html.Node) bool { return n.Data == "form" && hasFields(n, fields) })
+	if form == nil {
+		b.T.Fatalf("%s (%d): no form with %s:\n%s", b.URL, b.Status, field, b.Text())
+	}
+	u, err := b.URL.Parse(attribute(form, "action"))
+	if err != nil {
+		b.T.Fatal(err)
+	}
+	return u.String()
+}
+
 // Press presses the first button whose words hold the text.
 func (b *Browser) Press(words string) *Browser {
 	b.T.Helper()

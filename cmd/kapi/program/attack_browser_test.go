@@ -220,7 +220,7 @@ var forms = map[string]struct {
 	path   string // below the page's own address, or absolute
 	fields url.Values
 }{
-	"begun":              {"", url.Values{"national_id": {hasan}, "password": {hasanPassword}}},
+	"begun":              {"/with/password", url.Values{"national_id": {hasan}, "password": {hasanPassword}}},
 	"one factor proven":  {"/again", url.Values{}},
 	"consent":            {"", url.Values{"consent": {"yes"}}},
 	"out of reach":       {"", url.Values{"accept": {"yes"}}},

@@ -26,7 +26,7 @@ func TestX2_OddInputAtTheDoor(t *testing.T) {
 	k.People(people)
 	rp, db := k.RP("ssi", nil), owner(t, k)
 	b := testkapi.NewBrowser(t)
-	page := b.Open(rp.URL()).URL.String()
+	page := b.Open(rp.URL()).Target("national_id")
 	rows := one[int64](t, db, "SELECT COUNT(*) FROM signin_transactions")
 	mega := strings.Repeat("x", 1<<20)
 	query := func(name, value string) string {

@@ -95,7 +95,7 @@ func TestL2_NothingWithoutItsEntry(t *testing.T) {
 			}
 		}
 		b := testkapi.NewBrowser(t)
-		page := b.Open(rp.URL()).URL.String()
+		page := b.Open(rp.URL()).Target("national_id")
 		right := url.Values{"national_id": {mehmet}, "password": {mehmetPassword}}
 		heal := failpoint(t, k, db, "INSERT", "audit_pending")
 		fails("a right password", send(t, b, http.MethodPost, page, right))

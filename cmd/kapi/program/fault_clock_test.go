@@ -199,7 +199,7 @@ func TestO6_GuessesAcrossClocks(t *testing.T) {
 	}
 	alternating(k, other)
 	b := testkapi.NewBrowser(t)
-	page := b.Open(rp.URL()).URL.String()
+	page := b.Open(rp.URL()).Target("national_id")
 	before := k.Hashes.Load()
 	for i := range 20 {
 		send(t, b, http.MethodPost, page, url.Values{"national_id": {mehmet}, "password": {fmt.Sprint("wrong number ", i)}})

@@ -337,7 +337,7 @@ func TestO10_DatabaseGone(t *testing.T) {
 		half := atTheCode(t, k, rp, ayse, aysePassword)
 		code := k.Phone.Code(t, aysePhone, 1)
 		fresh := testkapi.NewBrowser(t)
-		page := fresh.Open(rp.URL()).URL.String()
+		page := fresh.Open(rp.URL()).Target("national_id")
 		b.Open(rp.URL())
 		redeem := rp.Redemption(b)
 

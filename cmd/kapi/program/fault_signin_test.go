@@ -228,7 +228,7 @@ func TestO1_CountersKeep(t *testing.T) {
 	both(t, func(t *testing.T, k *testkapi.Kapi) {
 		rp, l := k.RP("ssi", nil), lose(k)
 		b := testkapi.NewBrowser(t)
-		page := b.Open(rp.URL()).URL.String()
+		page := b.Open(rp.URL()).Target("national_id")
 		for range 5 {
 			l.n.Store(1)
 			if r := send(t, b, http.MethodPost, page, url.Values{"national_id": {mehmet}, "password": {"not this one at all"}}); r.Status != http.StatusBadGateway {

@@ -41,7 +41,7 @@ func guessInParallel(t *testing.T, k *testkapi.Kapi) {
 	refused := 0
 	for round := range rounds() {
 		b := testkapi.NewBrowser(t)
-		page := b.Open(rp.URL()).URL.String()
+		page := b.Open(rp.URL()).Target("national_id")
 		spellings := aliases(number(round))
 		k.Hashes.Store(0)
 		var through atomic.Int64
@@ -117,7 +117,7 @@ func TestF2_NobodyCanBeFoundOut(t *testing.T) {
 		seen := map[string]work{}
 		for name, who := range map[string]string{"known": ayse, "unknown": number(7), "no phone": hasan, "locked": zeynep} {
 			b := testkapi.NewBrowser(t)
-			page := b.Open(rp.URL()).URL.String()
+			page := b.Open(rp.URL()).Target("national_id")
 			id := strings.Split(page, "/")[4]
 			k.Hashes.Store(0)
 			k.Paused.Store(0)
@@ -209,18 +209,18 @@ func TestB1_ParkedSignIn(t *testing.T) {
 func TestF1_DisabledAndUnlocked(t *testing.T) {
 	each(t, func(t *testing.T, k *testkapi.Kapi) {
 		rp, b := k.RP("ssi", nil), testkapi.NewBrowser(t)
-		page := b.Open(rp.URL()).URL.String()
+		page := b.Open(rp.URL()).Target("national_id")
 		for range 100 {
 			send(t, b, http.MethodPost, page, url.Values{"national_id": {mehmet}, "password": {"not this one"}})
 			k.Clock.Add(time.Hour + time.Second)
-			page = b.Open(rp.URL()).URL.String()
+			page = b.Open(rp.URL()).Target("national_id")
 		}
 		k.Clock.Add(48 * time.Hour)
 		b.Open(rp.URL())
 		signIn(k, b, mehmet, mehmetPassword, "", 0)
 		b.See(wrongSignIn)
-		empty := send(t, b, http.MethodPost, b.URL.String(), url.Values{"national_id": {mehmet}, "password": {""}})
-		other := send(t, b, http.MethodPost, b.URL.String(), url.Values{"national_id": {hasan}, "password": {""}})
+		empty := send(t, b, http.MethodPost, b.Target("national_id"), url.Values{"national_id": {mehmet}, "password": {""}})
+		other := send(t, b, http.MethodPost, b.Target("national_id"), url.Values{"national_id": {hasan}, "password": {""}})
 		if empty.Status != other.Status || strings.Contains(empty.Body, wrongSignIn) != strings.Contains(other.Body, wrongSignIn) {
 			t.Error("an empty password tells who is locked")
 		}
