@@ -44,6 +44,15 @@ type Credential struct {
 	Version   int64
 }
 
+type freshKey struct{}
+
+// Fresh returns a ctx in which credentials are read now. Else a request may be answered with what it read of them before, which a
+// factor that waited in between must not take for the present.
+func Fresh(ctx context.Context) context.Context { return context.WithValue(ctx, freshKey{}, true) }
+
+// IsFresh is for stores.
+func IsFresh(ctx context.Context) bool { return ctx.Value(freshKey{}) != nil }
+
 // Credentials is one table, seen through the factor's name.
 type Credentials interface {
 	// Of returns a person's credentials of this factor, oldest first; none for "".

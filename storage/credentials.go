@@ -41,19 +41,51 @@ func (c credentials) scan(s scan) (out factors.Credential, err error) {
 	return out, err
 }
 
-// Of returns a person's credentials of this factor, oldest first.
+// credentialRow is a credential as stored, sealed.
+type credentialRow struct {
+	factor, id, state                  string
+	handle                             *string
+	data                               []byte
+	counter, created, expires, version int64
+}
+
+// Of returns a person's credentials of this factor, oldest first. Those of all factors are read together and remembered for the
+// request, since each of them asks whether the person has one; see factors.Fresh.
 func (c credentials) Of(ctx context.Context, id account.ID) (out []factors.Credential, err error) {
 	if id == "" {
 		return nil, nil
 	}
-	err = c.db.rows(ctx, "list credentials", "SELECT "+credentialColumns+" FROM credentials WHERE account_id = ? AND factor = ? ORDER BY created_at, id",
-		[]any{string(id), c.factor}, func(s scan) error {
-			one, err := c.scan(s)
-			out = append(out, one)
+	m := c.db.memoOf(ctx)
+	all, ok := m.credentialsOf(id)
+	if !ok || factors.IsFresh(ctx) {
+		all = nil
+		if err := c.db.rows(ctx, "list credentials", allCredentials, []any{string(id)}, func(s scan) error {
+			var r credentialRow
+			err := s(&r.factor, &r.id, &r.handle, &r.state, &r.counter, &r.data, &r.created, &r.expires, &r.version)
+			all = append(all, r)
 			return err
-		})
-	return out, err
+		}); err != nil {
+			return nil, err
+		}
+		m.hold(id, all)
+	}
+	for _, r := range all {
+		if r.factor != c.factor {
+			continue
+		}
+		one := factors.Credential{ID: r.id, Account: id, State: r.state, Counter: r.counter, CreatedAt: moment(r.created), ExpiresAt: moment(r.expires), Version: r.version}
+		if r.handle != nil {
+			one.Handle = *r.handle
+		}
+		if one.Data, err = c.db.keys().Unseal("credentials.data:"+r.id, r.data); err != nil {
+			return nil, err
+		}
+		out = append(out, one)
+	}
+	return out, nil
 }
+
+const allCredentials = "SELECT factor, id, handle, state, counter, data, created_at, expires_at, version FROM credentials WHERE account_id = ? ORDER BY created_at, id"
 
 // ByHandle finds a credential of this factor; fault.ErrNotFound, always for "".
 func (c credentials) ByHandle(ctx context.Context, handle string) (out factors.Credential, err error) {
@@ -93,6 +125,7 @@ func (c credentials) Create(ctx context.Context, n factors.Credential) (factors.
 		n.CreatedAt = moment(micros(c.db.now()))
 	}
 	n.Version = 1
+	release(ctx)
 	var handle any
 	if n.Handle != "" {
 		handle = n.Handle
@@ -107,6 +140,7 @@ func (c credentials) Update(ctx context.Context, n factors.Credential) error {
 	if n.ID == "" {
 		return errEmpty("credential id")
 	}
+	release(ctx)
 	return one(c.db.exec(ctx, "update credential", "UPDATE credentials SET state = ?, counter = ?, data = ?, expires_at = ?, version = version + 1 WHERE id = ? AND factor = ? AND version = ?",
 		n.State, n.Counter, c.db.keys().Seal("credentials.data:"+n.ID, n.Data), micros(n.ExpiresAt), n.ID, c.factor, n.Version))
 }
@@ -117,6 +151,7 @@ func (c credentials) Advance(ctx context.Context, id string, to int64) error {
 	if id == "" {
 		return errEmpty("credential id")
 	}
+	release(ctx)
 	return one(c.db.exec(ctx, "advance credential", "UPDATE credentials SET counter = ?, version = version + 1 WHERE id = ? AND factor = ? AND counter < ?", to, id, c.factor, to))
 }
 
@@ -125,5 +160,6 @@ func (c credentials) Delete(ctx context.Context, id string) error {
 	if id == "" {
 		return errEmpty("credential id")
 	}
+	release(ctx)
 	return c.db.later(ctx, "delete credential", "DELETE FROM credentials WHERE id = ? AND factor = ?", id, c.factor)
 }

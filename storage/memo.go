@@ -15,12 +15,13 @@ type memo struct {
 	mu       sync.Mutex
 	accounts map[account.ID]account.Account
 	contacts map[account.ID][]byte // sealed
+	held     map[account.ID][]credentialRow
 }
 
-// Remember returns a ctx within which an account and its contacts are read once. It is for one request; what the request
+// Remember returns a ctx within which an account, its contacts and its credentials are read once. It is for one request; what the request
 // itself changes is forgotten.
 func Remember(ctx context.Context) context.Context {
-	return context.WithValue(ctx, memoKey{}, &memo{accounts: map[account.ID]account.Account{}, contacts: map[account.ID][]byte{}})
+	return context.WithValue(ctx, memoKey{}, &memo{accounts: map[account.ID]account.Account{}, contacts: map[account.ID][]byte{}, held: map[account.ID][]credentialRow{}})
 }
 
 // memoOf returns nil where nothing may be remembered; the methods of a nil memo do nothing.
@@ -61,6 +62,37 @@ func (m *memo) contactsOf(id account.ID) (sealed []byte, ok bool) {
 	return sealed, ok
 }
 
+// hold remembers all credentials of an account.
+func (m *memo) hold(id account.ID, all []credentialRow) {
+	if m == nil {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.held[id] = all
+}
+
+func (m *memo) credentialsOf(id account.ID) (all []credentialRow, ok bool) {
+	if m == nil {
+		return nil, false
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	all, ok = m.held[id]
+	return all, ok
+}
+
+// release forgets all credentials, since a write of one does not say whose it is. It is called inside transactions too.
+func release(ctx context.Context) {
+	m, _ := ctx.Value(memoKey{}).(*memo)
+	if m == nil {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	clear(m.held)
+}
+
 // forget is called inside transactions too.
 func forget(ctx context.Context, id account.ID) {
 	m, _ := ctx.Value(memoKey{}).(*memo)
@@ -71,4 +103,5 @@ func forget(ctx context.Context, id account.ID) {
 	defer m.mu.Unlock()
 	delete(m.accounts, id)
 	delete(m.contacts, id)
+	delete(m.held, id)
 }

@@ -4,15 +4,66 @@ import (
 	"context"
 	"testing"
 
+	"github.com/kapi-id/kapi/factors"
 	"github.com/kapi-id/kapi/internal/signin"
 	"github.com/kapi-id/kapi/storage"
 	"github.com/kapi-id/kapi/storage/storagetest"
 )
 
-// What is read beside a person is not read again: the account with a sign-in or with a session.
+// What is read beside a person is not read again: the account with a sign-in or with a session, the credentials of all factors at once.
 func TestRememberBeside(t *testing.T) {
 	db := storagetest.SQLite(t)
 	r := storagetest.Person(t, db)
+	passwords, codes := db.Credentials("password"), db.Credentials("totp")
+	made, err := passwords.Create(t.Context(), factors.Credential{Account: r.Account.ID, Handle: "h", State: "active", Counter: 3, Data: []byte("hash")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := codes.Create(t.Context(), factors.Credential{Account: r.Account.ID, Data: []byte("seed")}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, count := storage.CountStatements(storage.Remember(t.Context()))
+	of := func(ctx context.Context, k factors.Credentials, data string) {
+		t.Helper()
+		got, err := k.Of(ctx, r.Account.ID)
+		if err != nil || len(got) != 1 || string(got[0].Data) != data || got[0].Account != r.Account.ID {
+			t.Errorf("%+v %v", got, err)
+		}
+	}
+	of(ctx, passwords, "hash")
+	of(ctx, codes, "seed")
+	if n := count.Reads.Load(); n != 1 {
+		t.Errorf("%d reads of a person's credentials", n)
+	}
+	of(factors.Fresh(ctx), passwords, "hash")
+	if n := count.Reads.Load(); n != 2 {
+		t.Error("what is compared now was answered from memory")
+	}
+	if err := db.Atomically(ctx, func(ctx context.Context) error { of(ctx, codes, "seed"); return nil }); err != nil || count.Reads.Load() != 3 {
+		t.Error("a transaction was answered from memory", err)
+	}
+	for what, change := range map[string]func() error{
+		"create": func() error { return second(codes.Create(ctx, factors.Credential{Account: "another"})) },
+		"update": func() error { made.Data = []byte("hash"); return passwords.Update(ctx, made) },
+		"advance": func() error {
+			made, _ := passwords.ByHandle(ctx, "h")
+			return passwords.Advance(ctx, made.ID, made.Counter+1)
+		},
+		"delete": func() error { return codes.Delete(ctx, "none") },
+	} {
+		of(ctx, passwords, "hash")
+		if what == "update" {
+			made, _ = passwords.ByHandle(ctx, "h")
+		}
+		if err := change(); err != nil {
+			t.Fatal(what, err)
+		}
+		count.Reset()
+		if of(ctx, passwords, "hash"); count.Reads.Load() != 1 {
+			t.Errorf("%s: credentials remembered that were changed", what)
+		}
+	}
+
 	s := storagetest.Session(t, db, r.Account.ID)
 	tx := signin.New(signin.Ask{Client: "c"}, []byte("browser"), storagetest.Start)
 	tx.Account = r.Account.ID
@@ -42,6 +93,8 @@ func TestRememberBeside(t *testing.T) {
 		}
 	}
 }
+
+func second[T any](_ T, err error) error { return err }
 
 func TestRemember(t *testing.T) {
 	db := storagetest.SQLite(t)

@@ -135,7 +135,7 @@ func TestHotStatementsUseIndexes(t *testing.T) {
 		"claim":       claimQuery + claimReturning,
 		"ticket":      "SELECT id FROM tickets WHERE binding = ? AND factor = ? AND purpose = ? AND used_at = 0",
 		"due":         "SELECT id FROM outbox WHERE closed_at = 0 AND due_at <= ? ORDER BY due_at, id LIMIT ?",
-		"credentials": "SELECT id FROM credentials WHERE account_id = ? AND factor = ?",
+		"credentials": allCredentials,
 		"number":      "SELECT account_id FROM people WHERE national_id = ?",
 		"events":      "SELECT id FROM audit_log WHERE subject = ? AND at < ? ORDER BY at DESC, id DESC LIMIT ?",
 	} {

@@ -39,7 +39,7 @@ var operations = []struct {
 // atOnce visitors keep the server busy: a server that is woken for each request would mostly be measured waking up.
 const atOnce = 8
 
-// BenchmarkOperations measures on SQLite and on Postgres. BENCH_PEOPLE is how many people there are besides (10).
+// BenchmarkOperations measures on SQLite and on Postgres. BENCH_PEOPLE is how many people there are besides.
 func BenchmarkOperations(b *testing.B) {
 	for _, db := range []string{"sqlite", "postgres"} {
 		b.Run(db, func(b *testing.B) {
@@ -49,7 +49,7 @@ func BenchmarkOperations(b *testing.B) {
 					w.B = b
 					visitors := make([]*visitor, atOnce)
 					for i := range visitors {
-						visitors[i] = w.visitor()
+						visitors[i] = w.visitor(i)
 						if op.prepare != nil {
 							op.prepare(visitors[i])
 						}
@@ -120,12 +120,11 @@ func (w *visitor) signIn(sort string) {
 	w.forget()
 	pkce := oauth2.GenerateVerifier()
 	page := w.do(http.MethodGet, w.authorize(pkce), nil)
-	turn := int(w.turn.Add(1))
-	n := turn % people
+	n, turn := w.person, int(w.turn.Add(1))
 	if sort == "twofactor" {
 		n += people
 	}
-	had := w.codes(n)
+	had := w.last(n)
 	// Each browser of the bench is another network, as it would be in a country.
 	answer := w.do(http.MethodPost, w.url+action(w, page), url.Values{"national_id": {number(n)}, "password": {passphrase}}, "X-Forwarded-For", network(turn))
 	if sort == "twofactor" {

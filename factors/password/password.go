@@ -225,7 +225,7 @@ func (c credential) usable(now time.Time) bool {
 
 // read returns the person's password, one statement whether there is one or not.
 func (f *Factor) read(ctx context.Context, id account.ID) (c credential, found bool, err error) {
-	rows, err := f.kit.Credentials.Of(ctx, id)
+	rows, err := f.kit.Credentials.Of(factors.Fresh(ctx), id) // whoever waited for a slot compares with what is stored now
 	if err != nil || len(rows) == 0 {
 		return c, false, err
 	}

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/kapi-id/kapi/internal/testkapi"
 )
@@ -18,6 +19,11 @@ func TestStatementBudget(t *testing.T) {
 		machine := k.RP("machine", map[string]any{"grant_types": []string{"client_credentials"}, "redirect_uris": nil, "post_logout_redirect_uris": nil, "kapi_access_token": "jwt"})
 		told := k.RP("told", map[string]any{"scope": "openid profile email"})
 		rp.OAuth.Scopes = []string{"openid", "profile", "offline_access"}
+		second := testkapi.NewBrowser(t) // a sign-in whose code has arrived
+		begun := send(t, second, http.MethodGet, rp.URL(), nil).Location
+		second.Open(k.URL + begun)
+		second.Submit(map[string]string{"national_id": ayse, "password": aysePassword}).See(secondStep)
+		code := k.Phone.Code(t, aysePhone, 1)
 		k.Quiet() // background work would be counted too
 		spent := func(what string, reads, writes int64, do func()) {
 			t.Helper()
@@ -40,13 +46,43 @@ func TestStatementBudget(t *testing.T) {
 		b := testkapi.NewBrowser(t)
 		var page string
 		spent("authorize", 0, 1, func() { page = send(t, b, http.MethodGet, rp.URL(), nil).Location })
+		spent("first page", 1, 0, func() {
+			if r := send(t, b, http.MethodGet, k.URL+page, nil); r.Status != http.StatusOK {
+				t.Errorf("first page: %d", r.Status)
+			}
+		})
+		led := func(to string, r reply) {
+			t.Helper()
+			if r.Status != http.StatusSeeOther || !strings.Contains(r.Location, to) {
+				t.Errorf("%d to %q, want %s: %s", r.Status, r.Location, to, r.Body)
+			}
+		}
+		// A try is counted before it is compared and forgotten when it was right; the network's is counted too.
+		spent("password", 3, 7, func() {
+			led("/authorize/callback", send(t, b, http.MethodPost, k.URL+page+"/with/password", url.Values{"national_id": {mehmet}, "password": {mehmetPassword}}))
+		})
+		// One read beside the sign-in's own: of the credentials of all second factors. The code is counted, compared and used up by
+		// one statement.
+		spent("code", 2, 7, func() {
+			led("/authorize/callback", send(t, second, http.MethodPost, k.URL+begun+"/with/sms", url.Values{"code": {code}}))
+		})
+		third := testkapi.NewBrowser(t)
+		other := send(t, third, http.MethodGet, rp.URL(), nil).Location
+		spent("password before a code", 3, 5, func() {
+			led("/with/sms", send(t, third, http.MethodPost, k.URL+other+"/with/password", url.Values{"national_id": {ayse}, "password": {aysePassword}}))
+		})
+		k.Clock.Add(time.Minute) // two codes of one person at once would be one too many
+		spent("page that sends a code", 3, 5, func() {
+			if r := send(t, third, http.MethodGet, k.URL+other+"/with/sms", nil); r.Status != http.StatusOK {
+				t.Errorf("code page: %d", r.Status)
+			}
+		})
 		b.Open(k.URL + page)
-		signIn(k, b, mehmet, mehmetPassword, "", 0)
-		rp.Answer(b)
 
 		// With single sign-on the callback can be looked at alone.
 		page = send(t, b, http.MethodGet, rp.URL(), nil).Location
-		callback := send(t, b, http.MethodGet, k.URL+page, nil).Location
+		var callback string
+		spent("single sign-on", 2, 3, func() { callback = send(t, b, http.MethodGet, k.URL+page, nil).Location })
 		if !strings.Contains(callback, "/authorize/callback") {
 			t.Fatalf("single sign-on went to %s", callback)
 		}
