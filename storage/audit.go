@@ -126,15 +126,15 @@ func (db *DB) AppendSealed(ctx context.Context, entries []audit.Entry) error {
 		if head.Seq != first.Seq-1 || head.Seq > 0 && !bytes.Equal(head.Hash, first.Prev) {
 			return fault.ErrConflict
 		}
-		for len(entries) > 0 {
+		for rest := entries; len(rest) > 0; { // of a transaction that may run twice
 			n := 1
-			if len(entries) >= chainTogether {
+			if len(rest) >= chainTogether {
 				n = chainTogether
 			}
-			if err := db.chain(ctx, entries[:n]); err != nil {
+			if err := db.chain(ctx, rest[:n]); err != nil {
 				return err
 			}
-			entries = entries[n:]
+			rest = rest[n:]
 		}
 		return nil
 	})
@@ -189,14 +189,8 @@ func (db *DB) EventsOf(ctx context.Context, subject string, names []audit.Name, 
 	if subject == "" || n <= 0 {
 		return nil, nil
 	}
-	var box sealer
-	var key []byte
-	switch err := db.row(ctx, "read person key", "SELECT sealed FROM person_keys WHERE account_id = ?", []any{subject}, into(&key)); {
-	case err == nil:
-		if box, err = db.openPersonKey(account.ID(subject), key); err != nil {
-			return nil, err
-		}
-	case !errors.Is(err, fault.ErrNotFound):
+	box, err := db.readerOf(ctx, account.ID(subject))
+	if err != nil {
 		return nil, err
 	}
 	if before.IsZero() {

@@ -130,8 +130,7 @@ func (db *DB) EndSession(ctx context.Context, owner account.ID, id string, at ti
 	})
 }
 
-// EndSessions ends all sessions of the owner but keep, and the grants made in them. Where none is kept, no grant is left either, not
-// even one of a session that ended by itself.
+// EndSessions ends all sessions of the owner but keep, and the grants made in them.
 func (db *DB) EndSessions(ctx context.Context, owner account.ID, keep string, at time.Time) error {
 	if owner == "" {
 		return errEmpty("account id")

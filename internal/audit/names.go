@@ -47,6 +47,7 @@ const (
 	RecoveryStarted   Name = "recovery.started"
 	RecoveryTried     Name = "recovery.tried"   // details or a code were wrong; Details step
 	RecoveryDone      Name = "recovery.done"    // a new password for a forgotten one
+	RecoveryMethod    Name = "recovery.method"  // how a forgotten password is renewed; Details by (phone, both)
 	HoldPlaced        Name = "hold.placed"      // a change waits and can be undone; Details what, until
 	HoldUndone        Name = "hold.undone"      // Details what
 	HoldOver          Name = "hold.over"        // the change was made; Details what
@@ -59,7 +60,7 @@ var versions = map[Name]int{
 	SigninFirst: 1, SigninSecond: 1, SigninCompleted: 1, SigninRefused: 1, PasswordChanged: 1, TwoFactorOn: 1,
 	TwoFactorOff: 1, CodeSent: 1, SessionEnded: 1, ConsentGiven: 1, GrantIssued: 1, TokenIssued: 1, TokenRevoked: 1,
 	TokenReuse: 1, ClientApplied: 1, ClientSecret: 1, PersonApplied: 1, PersonUnlocked: 1, SigningKeyChanged: 1, ClientRefused: 1,
-	FactorSetUp: 1, FactorRemoved: 1, FactorChanged: 1, FactorUsed: 1, DeviceApproved: 1, DeviceDenied: 1, DeviceBlocked: 1, PushPaused: 1, PhoneDeclared: 1, PhoneVerified: 1, PhoneIDVerified: 1, PhoneRemoved: 1, SIMBlocked: 1, SIMUnblocked: 1, EmailDeclared: 1, EmailVerified: 1, EmailRemoved: 1, RecoveryStarted: 1, RecoveryTried: 1, RecoveryDone: 1, HoldPlaced: 1, HoldUndone: 1, HoldOver: 1, AccessChanged: 1, Disavowed: 1, PartnerAsked: 1,
+	FactorSetUp: 1, FactorRemoved: 1, FactorChanged: 1, FactorUsed: 1, DeviceApproved: 1, DeviceDenied: 1, DeviceBlocked: 1, PushPaused: 1, PhoneDeclared: 1, PhoneVerified: 1, PhoneIDVerified: 1, PhoneRemoved: 1, SIMBlocked: 1, SIMUnblocked: 1, EmailDeclared: 1, EmailVerified: 1, EmailRemoved: 1, RecoveryStarted: 1, RecoveryTried: 1, RecoveryDone: 1, RecoveryMethod: 1, HoldPlaced: 1, HoldUndone: 1, HoldOver: 1, AccessChanged: 1, Disavowed: 1, PartnerAsked: 1,
 }
 
 // Version returns the schema version of a registered name; 0 for an unknown one, which no store may write.

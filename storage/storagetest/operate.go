@@ -15,6 +15,7 @@ import (
 	"github.com/kapi-id/kapi/internal/enrolment"
 	"github.com/kapi-id/kapi/internal/fault"
 	"github.com/kapi-id/kapi/internal/grant"
+	"github.com/kapi-id/kapi/internal/notify/notice"
 	"github.com/kapi-id/kapi/internal/secret"
 	"github.com/kapi-id/kapi/internal/session"
 	"github.com/kapi-id/kapi/internal/signin"
@@ -119,6 +120,9 @@ func sweep(t *testing.T, b *backend) {
 	run(end.Add(1000), 1)
 	_, err = db.SessionByToken(bg, secret.Hash(s.ID))
 	want(t, "session", err, fault.ErrNotFound)
+	ok(t, db.AddNotice(bg, notice.Notice{ID: "n", Account: r.Account.ID, At: Start}))
+	run(Start.Add(365*24*time.Hour), 0)
+	run(Start.Add(365*24*time.Hour+1000), 1)
 	_, err = db.Account(bg, r.Account.ID)
 	want(t, "account", err, nil)
 }
@@ -177,6 +181,9 @@ func emptyIDs(t *testing.T, b *backend) {
 		"CreateSession":     db.CreateSession(bg, session.Session{}, nil),
 		"RotateSession":     db.RotateSession(bg, session.Session{}, nil),
 		"TouchSession":      db.TouchSession(bg, "", Start),
+		"AddNotice":         db.AddNotice(bg, notice.Notice{ID: "n"}),
+		"AddNotice id":      db.AddNotice(bg, notice.Notice{Account: r.Account.ID}),
+		"ReadNotices":       db.ReadNotices(bg, "", Start, Start),
 		"EndSessions":       db.EndSessions(bg, "", "", Start),
 		"CreateTransaction": db.CreateTransaction(bg, signin.Transaction{}),
 		"SaveTransaction":   second(db.SaveTransaction(bg, signin.Transaction{State: signin.Open})),

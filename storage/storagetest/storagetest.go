@@ -118,6 +118,8 @@ func Run(t *testing.T, url func(testing.TB) string) {
 		{"WindowsInParallel", windowsInParallel},
 		{"Outbox", outbox},
 		{"ClaimOnce", claimOnce},
+		{"Notices", notices},
+		{"ClosedFirsts", closedFirsts},
 		{"Credentials", credentials},
 		{"Tickets", tickets},
 		{"TicketAnswers", ticketAnswers},
