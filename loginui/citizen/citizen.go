@@ -18,6 +18,7 @@ import (
 	"github.com/kapi-id/kapi/internal/contact"
 	"github.com/kapi-id/kapi/internal/enrolment"
 	"github.com/kapi-id/kapi/internal/fault"
+	"github.com/kapi-id/kapi/internal/notify/notice"
 	"github.com/kapi-id/kapi/internal/session"
 	"github.com/kapi-id/kapi/internal/signin"
 	"github.com/kapi-id/kapi/internal/throttle"
@@ -43,13 +44,14 @@ var samples = map[string]any{
 	"sessions.html": sessionsData{Sessions: []sessionData{{}}}, "end.html": sessionData{}, "end-others.html": othersData{},
 	"password.html": passwordData{AskOld: true, Rules: []PasswordRule{{}}}, "two-factor.html": twoFactorData{}, "two-factor-on.html": twoFactorData{},
 	"two-factor-off.html": twoFactorData{}, "refused.html": refusedData{}, "signed-out.html": struct{}{}, "idle.html": idleData{},
-	"security.html": securityData{Ways: []row{{Path: "/"}, {}}},
+	"security.html": securityData{Rows: []row{{Path: "/"}, {}}, Last: &entry{}}, "reset.html": resetData{}, "access.html": accessData{Rows: []accessRow{{Factor: "password"}}},
+	"notices.html": noticesData{Notices: []noticeData{{NotMe: true}, {}}}, "not-me.html": notMeData{}, "disavowed.html": struct{}{},
 }
 
 // Host is the page that wraps the page of a second factor; it belongs in page.Source.Hosts of every second factor.
 const Host = "citizen/confirm"
 
-// Config of New. All fields are required but Place and Held.
+// Config of New. All fields are required but PhonePath, EmailPath, Place, Held and Reset.
 type Config struct {
 	Pages    *page.Pages
 	Signin   Signin
@@ -58,6 +60,7 @@ type Config struct {
 	People   People
 	Contacts contact.Store
 	Record   Record
+	Notices  Notices
 	// Atomically runs fn in one transaction of the database, again if it must.
 	Atomically func(ctx context.Context, fn func(context.Context) error) error
 	TwoFactor  TwoFactor
@@ -67,11 +70,15 @@ type Config struct {
 	Cookies    web.Cookies
 	// PhoneFactor is the second factor that proves the phone when two-factor authentication is switched on: "sms".
 	PhoneFactor string
+	// PhonePath and EmailPath are the pages on which people change them; "" = there is none.
+	PhonePath, EmailPath string
 	// Place turns a network into a place as people of lang name it; nil = networks are shown as they are.
 	Place func(network, lang string) string
 	// Held says why nothing about the person's ways to sign in may be changed in this session now, such as for a day after a
 	// recovery: a *fault.Error with a sentence; nil where it may.
 	Held func(ctx context.Context, id account.ID, s session.Session) error
+	// Reset stores how a forgotten password is renewed; nil = there is no page for it.
+	Reset contact.Changer
 	Now  func() time.Time
 }
 
@@ -84,12 +91,15 @@ type Signin interface {
 	AgainDeed(ctx context.Context, d signin.Deed, v signin.Visit, factor string) error
 	ConfirmDeed(ctx context.Context, d signin.Deed, v signin.Visit, factor string, answer factors.Answer) (factors.Proof, error)
 	Client(ctx context.Context, id string) (clients.Client, error)
+	// Disavow ends everything of a person; e says how it was asked for.
+	Disavow(ctx context.Context, id account.ID, e audit.Event) error
 	// Know returns the known-device cookie that this browser should have for the person, "" if it has it.
 	Know(ctx context.Context, id account.ID, v signin.Visit) (string, error)
 }
 
-// People reads accounts and the people behind them.
+// People reads accounts and the people behind them, and writes what people decide about their own.
 type People interface {
+	UpdateAccount(ctx context.Context, a account.Account) error // by version; else fault.ErrConflict
 	Account(ctx context.Context, id account.ID) (account.Account, error)
 	Person(ctx context.Context, id account.ID) (account.Person, error)
 }
@@ -152,7 +162,7 @@ type Handler struct{ Config }
 
 // New checks the configuration.
 func New(c Config) (*Handler, error) {
-	for _, missing := range []bool{c.Pages == nil, c.Signin == nil, c.Factors == nil, c.Sessions == nil, c.People == nil, c.Contacts == nil, c.Record == nil,
+	for _, missing := range []bool{c.Pages == nil, c.Signin == nil, c.Factors == nil, c.Sessions == nil, c.People == nil, c.Contacts == nil, c.Record == nil, c.Notices == nil,
 		c.Atomically == nil, c.TwoFactor == nil, c.Passwords == nil, c.Throttle == nil, c.Keys == nil, c.PhoneFactor == "", c.Now == nil} {
 		if missing {
 			return nil, errors.New("citizen: something is missing from the configuration")
@@ -197,7 +207,14 @@ func (h *Handler) Mount(r *mux.Router) {
 	get("/me/sessions", see(h.showSessions))
 	get("/me/two-factor", see(h.showTwoFactor))
 
+	get("/me/notices", see(h.showNotices))
 	get("/me/security", see(h.showSecurity))
+
+	// "This was not me": nothing is asked, since it can only make things safer
+	post("/me/not-me", h.Pages.Post(h.signedIn(h.disavow)))
+	get(notice.Path, h.Pages.Get(h.askNotMe))
+	post(notice.Path, h.Pages.Post(h.takeNotMe))
+	get(disavowedPath, h.Pages.Get(h.afterDisavowed))
 
 	// Changing: signed in within the last 15 minutes
 	get("/me/sessions/others", seeFresh(h.askEndOthers))
@@ -213,6 +230,9 @@ func (h *Handler) Mount(r *mux.Router) {
 	get("/me/two-factor/{way:on|off}/code", seeFresh(h.askCode))
 	post("/me/two-factor/{way:on|off}/code", do(h.switchTwoFactor))
 	post("/me/two-factor/{way:on|off}/again", do(h.sendAgain))
+	h.mountReset(func(path string, f action) { get(path, seeFresh(f)) }, func(path string, f action) { post(path, do(f)) })
+	get(accessPath, seeFresh(h.showAccess))
+	post(accessPath, do(h.changeAccess))
 	get("/me/security/{factor:[a-z]{2,32}}", seeFresh(h.showFactor))
 	get("/me/security/{factor:[a-z]{2,32}}/{act:[a-z]{2,32}}", see(h.backToFactor))
 	post("/me/security/{factor:[a-z]{2,32}}/{act:[a-z]{2,32}}", do(h.actFactor))

@@ -25,6 +25,7 @@ import (
 	"github.com/kapi-id/kapi/internal/contact"
 	"github.com/kapi-id/kapi/internal/enrolment"
 	"github.com/kapi-id/kapi/internal/fault"
+	"github.com/kapi-id/kapi/internal/notify/notice"
 	"github.com/kapi-id/kapi/internal/secret"
 	"github.com/kapi-id/kapi/internal/session"
 	"github.com/kapi-id/kapi/internal/signin"
@@ -62,6 +63,7 @@ type world struct {
 	flow         *signin.Flow
 	code         *codeFactor
 	list         *listFactor
+	notices      []notice.Notice
 	lists        map[account.ID]string // of the list factor
 	hold         error                 // of changes
 	deaf         bool                  // the audit record fails
@@ -90,7 +92,7 @@ func newWorld(t *testing.T) *world {
 	record := &recordOf{w}
 	w.flow = &signin.Flow{Store: transactionsOf{w}, Sessions: sessionsOf{w}, Accounts: accountsOf{w}, Clients: clientsOf{}, Factors: registry,
 		Throttle: triesOf{w}, Audit: record, Keys: keys{}, Origin: "kapi.example", Now: w.clock, Pause: func(context.Context, time.Duration) {}}
-	catalogue, err := words.Load(page.Words(), Words(), w.code.Pages(), w.list.Pages(), rules)
+	catalogue, err := words.Load(page.Words(), Words(), notice.Words(), w.code.Pages(), w.list.Pages(), rules)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +101,7 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := New(Config{Pages: pages, Signin: w.flow, Factors: registry, Held: w.held, Sessions: sessionsOf{w}, People: accountsOf{w}, Contacts: accountsOf{w}, Record: record,
+	h, err := New(Config{Pages: pages, Signin: w.flow, Factors: registry, Held: w.held, Sessions: sessionsOf{w}, People: accountsOf{w}, Contacts: accountsOf{w}, Record: record, Notices: noticesOf{w},
 		Atomically: w.atomically, Passwords: passwordsOf{w}, Throttle: triesOf{w}, Keys: keys{}, PhoneFactor: "code", Now: w.clock,
 		TwoFactor: &enrolment.TwoFactor{Store: accountsOf{w}, Audit: record, Now: w.clock, PasswordAlone: func(_ context.Context, id account.ID) (bool, error) {
 			return len(w.passwords[id]) >= 15, nil
@@ -380,6 +382,51 @@ func (r recordOf) EventsOf(_ context.Context, subject string, names []audit.Name
 	}
 	slices.SortStableFunc(list, func(a, b audit.Event) int { return b.At.Compare(a.At) })
 	return list[:min(n, len(list))], nil
+}
+
+type noticesOf struct{ *world }
+
+func (s noticesOf) NoticesOf(_ context.Context, id account.ID, before time.Time, n int) (list []notice.Notice, err error) {
+	for _, x := range s.notices {
+		if x.Account == id && (before.IsZero() || x.At.Before(before)) {
+			list = append(list, x)
+		}
+	}
+	slices.SortStableFunc(list, func(a, b notice.Notice) int { return b.At.Compare(a.At) })
+	return list[:min(n, len(list))], nil
+}
+func (s noticesOf) UnreadNotices(_ context.Context, id account.ID) (n int, err error) {
+	for _, x := range s.notices {
+		if x.Account == id && x.ReadAt.IsZero() {
+			n++
+		}
+	}
+	return n, nil
+}
+func (s noticesOf) ReadNotices(_ context.Context, id account.ID, until, now time.Time) error {
+	for i, x := range s.notices {
+		if x.Account == id && x.ReadAt.IsZero() && !x.At.After(until) {
+			s.notices[i].ReadAt = now
+		}
+	}
+	return nil
+}
+func (s noticesOf) NoticeToken(_ context.Context, hash []byte, now time.Time) (account.ID, error) {
+	for _, x := range s.notices {
+		if bytes.Equal(x.Token, hash) && now.Before(x.TokenUntil) {
+			return x.Account, nil
+		}
+	}
+	return "", fault.ErrNotFound
+}
+func (s noticesOf) UseNoticeToken(_ context.Context, hash []byte, now time.Time) (account.ID, error) {
+	for i, x := range s.notices {
+		if bytes.Equal(x.Token, hash) && now.Before(x.TokenUntil) {
+			s.notices[i].TokenUntil = now
+			return x.Account, nil
+		}
+	}
+	return "", fault.ErrNotFound
 }
 
 type triesOf struct{ *world }

@@ -9,7 +9,9 @@ import (
 	"time"
 
 	"github.com/kapi-id/kapi/internal/audit"
+	"github.com/kapi-id/kapi/internal/notify/notice"
 	"github.com/kapi-id/kapi/internal/signin"
+	"github.com/kapi-id/kapi/internal/web"
 	"github.com/kapi-id/kapi/loginui/page"
 )
 
@@ -19,14 +21,15 @@ const (
 	rounds = 8  // reads for one page at most: a flood of tries makes short pages, not slow ones
 )
 
-// told are the events people are shown of themselves.
-var told = []audit.Name{audit.SigninCompleted, audit.SigninFirst, audit.SigninSecond, audit.SigninRefused, audit.PasswordChanged,
-	audit.TwoFactorOn, audit.TwoFactorOff, audit.SessionEnded}
+// told are the events people are shown of themselves: what they are sent a notice of, and how they sign in and out.
+var told = append([]audit.Name{audit.SigninFirst, audit.SigninSecond, audit.SigninCompleted, audit.SigninRefused, audit.SessionEnded}, notice.Changes()...)
 
 // entry is one line of the history.
 type entry struct {
 	At      time.Time
-	What    string   // key of the sentence
+	ID      string   // of the event
+	What    string   // key of the sentence, or
+	Text    string   // the sentence
 	Factor  string   // key of the factor's name, where the sentence is about one
 	Methods []string // keys: how the person signed in
 	Service string   // name; "" = none
@@ -35,6 +38,7 @@ type entry struct {
 	System  string
 	Bad     bool // something that the person should recognise
 	Here    bool // in this session
+	NotMe   bool // the person may say that it was not them
 }
 
 type historyData struct {
@@ -120,13 +124,13 @@ func (h *Handler) dull(e audit.Event, finished map[string]time.Time) bool {
 	case audit.SessionEnded:
 		return e.Details["reason"] != reasonThere && e.Details["reason"] != reasonOthers
 	}
-	return false
+	return !notice.Told(e)
 }
 
 // entry puts an event into words.
 func (h *Handler) entry(ctx context.Context, m me, e audit.Event) entry {
-	row := entry{At: e.At, Place: h.place(e.Network, m.visit.Lang), Service: h.service(ctx, m, e), Here: e.Session != "" && e.Session == m.session.ID}
-	row.Browser, row.System = browserOf(e.Agent)
+	row := entry{ID: e.ID, At: e.At, Place: h.place(e.Network, m.visit.Lang), Service: h.service(ctx, m, e), Here: e.Session != "" && e.Session == m.session.ID}
+	row.Browser, row.System = web.Browser(e.Agent)
 	if f := e.Details["factor"]; f != "" && h.Pages.Catalogue.Has("factor."+f) {
 		row.Factor = "factor." + f
 	}
@@ -136,6 +140,8 @@ func (h *Handler) entry(ctx context.Context, m me, e audit.Event) entry {
 	case audit.SigninFirst, audit.SigninSecond:
 		row.Bad = true
 		switch e.Outcome {
+		case "closed":
+			row.What = "me.event.closed"
 		case "ok":
 			row.What = "me.event.unfinished"
 		case "wrong":
@@ -156,7 +162,10 @@ func (h *Handler) entry(ctx context.Context, m me, e audit.Event) entry {
 		if e.Details["reason"] == reasonOthers {
 			row.What = "me.event.ended_others"
 		}
+	default:
+		row.Text, row.Factor = notice.OfEvent(h.Pages.Catalogue, m.visit.Lang, e), ""
 	}
+	row.NotMe = !row.Here && (row.Bad || e.Name == audit.SigninCompleted || notice.MayDisavow(e))
 	return row
 }
 

@@ -26,6 +26,7 @@ type accountData struct {
 	Failed         int    // tries that failed since then
 	Flood          bool   // and more
 	Sessions       int
+	Notices        int    // unread
 	Done           string // what was just changed: "password", "on", "off"; "" = nothing
 }
 
@@ -62,6 +63,9 @@ func (h *Handler) showAccount(w http.ResponseWriter, r *http.Request, m me) erro
 		Name: person.Name(), NationalID: masked(person.NationalID), IDEnding: ending(person.NationalID), Kind: person.Kind,
 		Phone: newPhone(contacts.Phone), Email: contacts.Email, TwoFactor: m.account.TwoFactor,
 		TwoFactorSince: m.account.TwoFactorSince, Password: status, Sessions: len(sessions), Done: h.done(r, m),
+	}
+	if d.Notices, err = h.Notices.UnreadNotices(ctx, m.account.ID); err != nil {
+		return err
 	}
 	if err := h.last(r, m, &d); err != nil {
 		return err

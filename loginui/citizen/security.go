@@ -2,9 +2,11 @@ package citizen
 
 import (
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/kapi-id/kapi/factors"
+	"github.com/kapi-id/kapi/internal/contact"
 	"github.com/kapi-id/kapi/loginui/page"
 )
 
@@ -19,11 +21,122 @@ type row struct {
 }
 
 type securityData struct {
-	Ways []row // what people set up, in the order of the sign-in
+	Rows []row  // what protects the account and how it is reached, then what people set up, in the order of the sign-in
+	Last *entry // the sign-in before this one; nil = none was found
 }
 
 func (h *Handler) showSecurity(w http.ResponseWriter, r *http.Request, m me) error {
-	return h.Pages.Render(w, r, http.StatusOK, "citizen/security", page.View{Data: securityData{Ways: h.ways(r, m)}, Lang: m.visit.Lang})
+	d, err := h.security(r, m)
+	if err != nil {
+		return err
+	}
+	return h.Pages.Render(w, r, http.StatusOK, "citizen/security", page.View{Data: d, Lang: m.visit.Lang})
+}
+
+func (h *Handler) security(r *http.Request, m me) (d securityData, err error) {
+	ctx := r.Context()
+	contacts, err := h.Contacts.Contacts(ctx, m.account.ID)
+	if err != nil {
+		return d, err
+	}
+	status, err := h.Passwords.Describe(ctx, m.account.ID)
+	if err != nil {
+		return d, err
+	}
+	sessions, err := h.Sessions.SessionsOf(ctx, m.account.ID, h.Now())
+	if err != nil {
+		return d, err
+	}
+	account := accountData{}
+	if err := h.last(r, m, &account); err != nil {
+		return d, err
+	}
+	d.Last = account.Last
+	d.Rows = append(d.Rows, h.twoFactorRow(m), h.passwordRow(m, status), h.phoneRow(m, contacts.Phone), h.emailRow(m, contacts.Email))
+	if h.Reset != nil {
+		d.Rows = append(d.Rows, h.resetRow(m, contacts))
+	}
+	d.Rows = append(d.Rows, h.ways(r, m)...)
+	d.Rows = append(d.Rows, h.accessRow(m), row{Name: h.text(m, "me.sessions", nil), State: h.text(m, "me.sessions.count", map[string]any{"n": len(sessions)}), Path: "/me/sessions", On: true})
+	return d, nil
+}
+
+func (h *Handler) twoFactorRow(m me) row {
+	out := row{Name: h.text(m, "me.two_factor", nil), State: h.text(m, "me.two_factor.is_off", nil), Path: "/me/two-factor", On: m.account.TwoFactor}
+	switch {
+	case out.On && !m.account.TwoFactorSince.IsZero():
+		out.State = h.text(m, "me.two_factor.is_on.since", map[string]any{"date": page.Date(m.visit.Lang, m.account.TwoFactorSince)})
+	case out.On:
+		out.State = h.text(m, "me.two_factor.is_on", nil)
+	}
+	return out
+}
+
+func (h *Handler) passwordRow(m me, s PasswordStatus) row {
+	out := row{Name: h.text(m, "me.password", nil), State: h.text(m, "me.password.none", nil), Path: "/me/password", On: s.Exists}
+	switch {
+	case s.Exists && !s.ChangedAt.IsZero():
+		out.State = h.text(m, "me.password.since", map[string]any{"date": page.Date(m.visit.Lang, s.ChangedAt)})
+	case s.Exists:
+		out.State = h.text(m, "me.password.exists", nil)
+	}
+	return out
+}
+
+// how are the sentences about what proved a phone.
+var how = map[string]string{contact.ByStrong: "me.security.phone.strong", contact.ByOffice: "me.security.phone.office", contact.ByNFC: "me.security.phone.nfc"}
+
+func (h *Handler) phoneRow(m me, p contact.Phone) row {
+	out := row{Name: h.text(m, "me.phone", nil), State: h.text(m, "me.phone.none", nil), Path: h.PhonePath}
+	if p.Number == "" {
+		return out
+	}
+	out.Name += " •••• " + p.Ending()
+	switch {
+	case !p.BlockedAt.IsZero():
+		out.State, out.Warn = h.text(m, "me.security.phone.blocked", nil), true
+		return out
+	case p.Grade == contact.IDVerified && how[p.How] != "" && !p.VerifiedAt.IsZero():
+		out.State, out.On = h.text(m, how[p.How], map[string]any{"date": page.Date(m.visit.Lang, p.VerifiedAt)}), true
+	case p.Grade == contact.IDVerified && !p.VerifiedAt.IsZero():
+		out.State, out.On = h.text(m, "me.phone.id_verified.since", map[string]any{"date": page.Date(m.visit.Lang, p.VerifiedAt)}), true
+	case p.Grade == contact.IDVerified:
+		out.State, out.On = h.text(m, "me.phone.id_verified", nil), true
+	case p.Grade == contact.Verified:
+		out.State = h.text(m, "me.phone.verified", nil)
+	default:
+		out.State = h.text(m, "me.phone.declared", nil)
+	}
+	return out
+}
+
+func (h *Handler) emailRow(m me, e contact.Email) row {
+	out := row{Name: h.text(m, "me.email", nil), State: h.text(m, "me.email.none", nil), Path: h.EmailPath, On: e.Address != "" && e.Verified}
+	switch {
+	case e.Address == "":
+	case e.Verified && !e.VerifiedAt.IsZero():
+		out.State = h.text(m, "me.security.email.since", map[string]any{"address": page.Clean(e.Address, 80), "date": page.Date(m.visit.Lang, e.VerifiedAt)})
+	case e.Verified:
+		out.State = h.text(m, "me.security.email", map[string]any{"address": page.Clean(e.Address, 80)})
+	default:
+		out.State = h.text(m, "me.email.declared", nil)
+	}
+	return out
+}
+
+// accessRow says which ways to sign in are closed.
+func (h *Handler) accessRow(m me) row {
+	out := row{Name: h.text(m, "me.access", nil), State: h.text(m, "me.access.none", nil), Path: accessPath}
+	var closed []string
+	for _, x := range h.Factors.All(factors.First) {
+		if info := x.Info(); m.account.Closed.Has(info.Name, info.Shut) {
+			closed = append(closed, h.text(m, "factor."+info.Name, nil))
+		}
+	}
+	if len(closed) > 0 {
+		out.State, out.On = h.text(m, "me.access.some", map[string]any{"list": strings.Join(closed, ", ")}), true
+	}
+	return out
 }
 
 // ways asks every factor that people set up how it stands. One that cannot tell takes no other down.
@@ -38,7 +151,7 @@ func (h *Handler) ways(r *http.Request, m me) []row {
 		s, err := f.Standing(r.Context(), m.account.ID)
 		if err != nil {
 			h.Pages.Log.ErrorContext(r.Context(), "factor cannot tell how it stands", "factor", name, "err", err)
-			rows = append(rows, row{Name: h.say1(m, "factor."+name, nil), State: h.say1(m, "me.security.unknown", nil), Warn: true})
+			rows = append(rows, row{Name: h.text(m, "factor."+name, nil), State: h.text(m, "me.security.unknown", nil), Warn: true})
 			continue
 		}
 		rows = append(rows, h.standing(m, name, s))
@@ -47,25 +160,25 @@ func (h *Handler) ways(r *http.Request, m me) []row {
 }
 
 func (h *Handler) standing(m me, name string, s factors.Standing) row {
-	out := row{Name: h.say1(m, "factor."+name, nil), On: s.On, Warn: s.Warn, Used: s.Used}
+	out := row{Name: h.text(m, "factor."+name, nil), On: s.On, Warn: s.Warn, Used: s.Used}
 	if s.On || s.Possible {
 		out.Path = securityPath + "/" + name
 	}
 	switch {
 	case s.Key != "":
-		out.State = h.say1(m, s.Key, map[string]any{"n": s.N, "name": page.Clean(s.Name, 80)})
+		out.State = h.text(m, s.Key, map[string]any{"n": s.N, "name": page.Clean(s.Name, 80)})
 	case s.On && !s.Since.IsZero():
-		out.State = h.say1(m, "me.security.on.since", map[string]any{"date": page.Date(m.visit.Lang, s.Since)})
+		out.State = h.text(m, "me.security.on.since", map[string]any{"date": page.Date(m.visit.Lang, s.Since)})
 	case s.On:
-		out.State = h.say1(m, "me.security.on", nil)
+		out.State = h.text(m, "me.security.on", nil)
 	case !s.Possible && s.Why != "":
-		out.State = h.say1(m, s.Why, nil)
+		out.State = h.text(m, s.Why, nil)
 	default:
-		out.State = h.say1(m, "me.security.none", nil)
+		out.State = h.text(m, "me.security.none", nil)
 	}
 	return out
 }
 
-func (h *Handler) say1(m me, key string, args map[string]any) string {
+func (h *Handler) text(m me, key string, args map[string]any) string {
 	return h.Pages.Catalogue.Text(m.visit.Lang, key, args)
 }

@@ -66,7 +66,7 @@ func (h *Handler) session(m me, s session.Session) sessionData {
 	if s.Level == acr.None {
 		row.Level = "me.level.low"
 	}
-	row.Browser, row.System = browserOf(s.Agent)
+	row.Browser, row.System = web.Browser(s.Agent)
 	return row
 }
 

@@ -95,6 +95,10 @@ func (h *Handler) wantOff(w http.ResponseWriter, r *http.Request, m me) error {
 	if !d.On || d.Short || len(ways) == 0 {
 		return see(w, r, "/me/two-factor/off")
 	}
+	if err := h.held(r.Context(), m); err != nil {
+		d.Ways = true
+		return h.form(w, r, "citizen/two-factor-off", page.View{Data: d, Lang: m.visit.Lang}, err)
+	}
 	return see(w, r, codePath("off", h.said(m, "off"), ways[0]))
 }
 
@@ -197,6 +201,11 @@ func (h *Handler) switchTwoFactor(w http.ResponseWriter, r *http.Request, m me) 
 	s, ok := h.step(r, m)
 	if !ok {
 		return see(w, r, "/me/two-factor/"+mux.Vars(r)["way"])
+	}
+	if s.way == "off" { // whoever recovered the password a short while ago may not be the owner
+		if err := h.held(r.Context(), m); err != nil {
+			return h.showCode(w, r, m, s, err)
+		}
 	}
 	proof, err := h.Signin.ConfirmDeed(r.Context(), s.deed, m.visit, s.factor, factors.Answer(r.PostForm))
 	if err != nil {

@@ -1,0 +1,102 @@
+package citizen
+
+import (
+	"context"
+	"net/http"
+	"slices"
+
+	"github.com/kapi-id/kapi/factors"
+	"github.com/kapi-id/kapi/internal/account"
+	"github.com/kapi-id/kapi/internal/acr"
+	"github.com/kapi-id/kapi/internal/audit"
+	"github.com/kapi-id/kapi/internal/fault"
+	"github.com/kapi-id/kapi/loginui/page"
+)
+
+const accessPath = securityPath + "/access"
+
+// accessRow is one first factor.
+type accessRow struct {
+	Factor string
+	Closed bool
+	Why    string // key: why the reader cannot change it in this session; "" = they can
+}
+
+type accessData struct {
+	Rows []accessRow
+	Done string // "closed" or "opened"
+}
+
+func (h *Handler) showAccess(w http.ResponseWriter, r *http.Request, m me) error {
+	return h.Pages.Render(w, r, http.StatusOK, "citizen/access", page.View{Data: h.access(r, m), Lang: m.visit.Lang})
+}
+
+func (h *Handler) access(r *http.Request, m me) accessData {
+	d := accessData{Done: h.done(r, m)}
+	for _, x := range h.Factors.All(factors.First) {
+		info := x.Info()
+		d.Rows = append(d.Rows, accessRow{Factor: info.Name, Closed: m.account.Closed.Has(info.Name, info.Shut), Why: mayNot(m, info)})
+	}
+	return d
+}
+
+// mayNot says why a first factor cannot be closed or opened in this session. Who is here by a password alone must not shut out the
+// one whose password it is (R69, R70): only a strong way to sign in shows that. And nobody closes the door they came by.
+func mayNot(m me, info factors.Info) string {
+	var strong, by bool
+	for _, p := range m.session.Proofs {
+		strong = strong || p.Stage == factors.First && p.Level >= acr.High
+		by = by || p.Stage == factors.First && p.Factor == info.Name
+	}
+	switch {
+	case !strong && !info.Shut:
+		return "me.access.strong"
+	case by:
+		return "me.access.own"
+	}
+	return ""
+}
+
+func (h *Handler) changeAccess(w http.ResponseWriter, r *http.Request, m me) error {
+	name, state := r.PostForm.Get("factor"), r.PostForm.Get("state")
+	x := h.Factors.Get(name)
+	if x == nil || x.Info().Stage != factors.First || !slices.Contains([]string{"closed", "open"}, state) {
+		return fault.New(fault.Invalid, "")
+	}
+	v := page.View{Data: h.access(r, m), Lang: m.visit.Lang}
+	err := h.held(r.Context(), m)
+	if why := mayNot(m, x.Info()); err == nil && why != "" {
+		err = fault.New(fault.Denied, why)
+	}
+	if err == nil {
+		err = h.setAccess(r.Context(), m, x.Info(), state == "closed")
+	}
+	if err != nil {
+		return h.form(w, r, "citizen/access", v, err)
+	}
+	return h.say(w, r, m, accessPath, state)
+}
+
+func (h *Handler) setAccess(ctx context.Context, m me, info factors.Info, closed bool) error {
+	return h.Atomically(ctx, func(ctx context.Context) error {
+		a, err := h.People.Account(ctx, m.account.ID)
+		if err != nil {
+			return err
+		}
+		if a.State != account.Active {
+			return fault.New(fault.Conflict, "me.changed_meanwhile")
+		}
+		if a.Closed.Has(info.Name, info.Shut) == closed {
+			return nil // sent twice
+		}
+		a.Closed = a.Closed.With(info.Name, closed)
+		if err := h.People.UpdateAccount(ctx, a); err != nil {
+			return err
+		}
+		state := "open"
+		if closed {
+			state = "closed"
+		}
+		return h.Record.Record(ctx, h.event(m, audit.AccessChanged, map[string]string{"factor": info.Name, "state": state}))
+	})
+}

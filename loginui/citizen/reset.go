@@ -1,0 +1,98 @@
+package citizen
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/kapi-id/kapi/internal/audit"
+	"github.com/kapi-id/kapi/internal/contact"
+	"github.com/kapi-id/kapi/internal/fault"
+	"github.com/kapi-id/kapi/loginui/page"
+)
+
+const resetPath = securityPath + "/recovery"
+
+// resetData is what the page says of how a forgotten password is renewed (R46, R47).
+type resetData struct {
+	Both     bool
+	Phone    phoneData
+	HasPhone bool // verified at least
+	HasEmail bool // verified
+	Done     string
+}
+
+func (h *Handler) resetView(r *http.Request, m me) (page.View, error) {
+	c, err := h.Contacts.Contacts(r.Context(), m.account.ID)
+	if err != nil {
+		return page.View{}, err
+	}
+	d := resetData{Both: c.ResetBoth, Phone: newPhone(c.Phone), Done: h.done(r, m), HasEmail: c.Email.Verified && c.Email.Address != ""}
+	d.HasPhone = c.Phone.Number != "" && c.Phone.Grade != contact.Declared
+	return page.View{Data: d, Lang: m.visit.Lang}, nil
+}
+
+func (h *Handler) showReset(w http.ResponseWriter, r *http.Request, m me) error {
+	v, err := h.resetView(r, m)
+	if err != nil {
+		return err
+	}
+	return h.Pages.Render(w, r, http.StatusOK, "citizen/reset", v)
+}
+
+// chooseReset takes the field "by": phone or both. Both needs an address that is verified, or nobody could ever renew.
+func (h *Handler) chooseReset(w http.ResponseWriter, r *http.Request, m me) error {
+	v, err := h.resetView(r, m)
+	if err != nil {
+		return err
+	}
+	by := r.PostForm.Get("by")
+	if by != "phone" && by != "both" {
+		return h.form(w, r, "citizen/reset", v, fault.New(fault.Invalid, "me.reset.missing").In("by"))
+	}
+	if err = h.held(r.Context(), m); err == nil {
+		err = h.setReset(r.Context(), m, by)
+	}
+	if err != nil {
+		return h.form(w, r, "citizen/reset", v, err)
+	}
+	return h.say(w, r, m, resetPath, by)
+}
+
+func (h *Handler) setReset(ctx context.Context, m me, by string) error {
+	return h.Atomically(ctx, func(ctx context.Context) error {
+		changed := false
+		err := h.Reset.ChangeContacts(ctx, m.account.ID, func(c *contact.Contacts) error {
+			if by == "both" && (!c.Email.Verified || c.Email.Address == "") {
+				return fault.New(fault.Denied, "me.reset.no_email").In("by")
+			}
+			changed = c.ResetBoth != (by == "both")
+			c.ResetBoth = by == "both"
+			return nil
+		})
+		if err != nil || !changed {
+			return err
+		}
+		return h.Record.Record(ctx, h.event(m, audit.RecoveryMethod, map[string]string{"by": by}))
+	})
+}
+
+// resetRow is the line of the overview.
+func (h *Handler) resetRow(m me, c contact.Contacts) row {
+	out := row{Name: h.text(m, "me.reset", nil), State: h.text(m, "me.reset.phone", nil), Path: resetPath, On: c.Phone.Number != "" && c.Phone.Grade != contact.Declared}
+	switch {
+	case !out.On:
+		out.State, out.Warn = h.text(m, "me.reset.no_phone", nil), true
+	case c.ResetBoth:
+		out.State = h.text(m, "me.reset.both", nil)
+	}
+	return out
+}
+
+// mountReset adds the page where it can be stored.
+func (h *Handler) mountReset(get, post func(path string, f action)) {
+	if h.Reset == nil {
+		return
+	}
+	get(resetPath, h.showReset)
+	post(resetPath, h.chooseReset)
+}
