@@ -8,6 +8,7 @@ import (
 	"github.com/kapi-id/kapi/factors/password"
 	"github.com/kapi-id/kapi/factors/sms"
 	"github.com/kapi-id/kapi/factors/totp"
+	"github.com/kapi-id/kapi/factors/webauthn"
 	"github.com/kapi-id/kapi/internal/contact/reach"
 )
 
@@ -19,6 +20,7 @@ func list(s Settings, passwords *password.Factor, kit func(name string) factors.
 		device.New(kit(device.Name), s.devices()),
 		messenger.New(kit("messenger")),
 		sms.New(kit("sms")),
+		webauthn.New(kit("webauthn"), s.KeyRoots),
 		totp.New(kit("totp")),
 		backup.New(kit("backup"), passwords.Lend("backup")),
 	}

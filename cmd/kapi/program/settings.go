@@ -2,6 +2,7 @@ package program
 
 import (
 	"bufio"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -36,11 +37,12 @@ type Settings struct {
 	TrustedProxies []netip.Prefix
 	MetricsListen  string
 	GeoFile        string
+	KeyRoots       *x509.CertPool // of makers of security keys; nil = nobody's word counts
 	LogLevel       string
 	Passwords      password.Profile
 	AppMinimum     map[string]device.Version // by platform
 	AppLinks       map[string]string         // by platform
-	Operator       string // who runs this, as people read it; "" = not told
+	Operator       string                    // who runs this, as people read it; "" = not told
 	AutoMigrate    bool
 	TestClock      string
 }
@@ -75,6 +77,7 @@ var settings = []setting{
 	{name: "TRUSTED_PROXIES", help: "addresses or prefixes whose X-Forwarded-For is believed, comma-separated", take: takeProxies},
 	{name: "METRICS_LISTEN", help: "host:port of /metrics; off unless set", take: takeAddress("METRICS_LISTEN", func(s *Settings) *string { return &s.MetricsListen })},
 	{name: "GEO_FILE", help: "MMDB file that turns networks into places, followed when it changes; without it pages show the network", take: text(func(s *Settings) *string { return &s.GeoFile })},
+	{name: "WEBAUTHN_ROOTS", help: "PEM file with the roots of makers of security keys whose keys count as hardware (hwk); without it none does", take: takeKeyRoots},
 	{name: "PASSWORD_PROFILE", def: "nist", help: "rules for new passwords: nist, gateway or gateway-older", take: takeProfile},
 	{name: "OPERATOR", help: "name of the institution that runs this, shown at the foot of every page", take: takeOperator},
 	{name: "APP_MIN_VERSION", help: "the least version of the app on registered devices: 1.2.0, or web=1.0.0,android=2.1.0", take: takeAppMinimum},

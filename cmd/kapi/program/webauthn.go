@@ -1,0 +1,23 @@
+package program
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/kapi-id/kapi/factors/webauthn"
+)
+
+// takeKeyRoots reads the makers of security keys whose word on hardware counts. It is read once, at the start.
+func takeKeyRoots(s *Settings, v string) error {
+	if v == "" {
+		return nil
+	}
+	text, err := os.ReadFile(v)
+	if err != nil {
+		return fmt.Errorf("KAPI_WEBAUTHN_ROOTS: %w", err)
+	}
+	if s.KeyRoots, err = webauthn.Roots(text); err != nil {
+		return fmt.Errorf("KAPI_WEBAUTHN_ROOTS %s: %w: want certificates in PEM", v, err)
+	}
+	return nil
+}
