@@ -369,8 +369,8 @@ func TestAnIncompleteFactorStopsTheStart(t *testing.T) {
 			c.pages = folder(cardPage, strings.Replace(cardWords, "Cell B4", "Cell {n}", 1))
 		}, "placeholders differ"},
 		{"a sentence of somebody else", func(c *cell) {
-			c.pages = folder(cardPage, strings.Replace(cardWords, "card.format", "sms.format", 1))
-		}, `"sms.format" is given twice`},
+			c.pages = folder(cardPage, strings.Replace(cardWords, "card.format", "code.format", 1))
+		}, `"code.format" is given twice`},
 		{"no heading", func(c *cell) {
 			c.pages = folder(strings.Replace(cardPage, `define "heading"`, `define "title"`, 1), cardWords)
 		}, `"heading"`},
