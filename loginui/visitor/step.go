@@ -27,6 +27,8 @@ type stepView struct {
 	Trouble string    // sentence; the factor cannot do its work now
 	Others  []way
 	First   bool
+	Forgot  string // where who forgot the password goes; "" = it is no password
+	Lost    string // where the loss of the registered device is said; "" = there is none to lose
 }
 
 // way is one factor on offer.
@@ -48,7 +50,10 @@ func (t *turn) showFactor() error {
 // challenge shows what a factor wants, with what was wrong about the last answer.
 func (t *turn) challenge(status int, ch factors.Challenge, step signin.Step, begun, answered error) error {
 	name := t.factor()
-	host := stepView{Action: t.path("with/" + name), First: step.Do == signin.AskFirst, Others: t.others(step, name)}
+	host := stepView{Action: t.path("with/" + name), First: step.Do == signin.AskFirst, Others: t.others(step, name), Lost: t.lostPath(step)}
+	if host.First && name == "password" && t.forgot != nil {
+		host.Forgot = t.forgot(t.t.ID)
+	}
 	v := t.view()
 	v.Err = answered
 	switch {

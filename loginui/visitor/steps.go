@@ -15,6 +15,7 @@ type chooseView struct {
 	Action string
 	First  bool
 	Ways   []way
+	Lost   string // as in stepView
 }
 
 // accountView is the Data of account.html.
@@ -50,7 +51,7 @@ func (t *turn) owing(show func(signin.Step) error, does ...signin.Do) error {
 
 func (t *turn) showWays() error {
 	return t.owing(func(step signin.Step) error {
-		return t.render(http.StatusOK, "visitor/choose", chooseView{Action: t.path("choose"), First: step.Do == signin.AskFirst, Ways: t.others(step, "")})
+		return t.render(http.StatusOK, "visitor/choose", chooseView{Action: t.path("choose"), First: step.Do == signin.AskFirst, Ways: t.others(step, ""), Lost: t.lostPath(step)})
 	}, signin.AskFirst, signin.AskSecond)
 }
 

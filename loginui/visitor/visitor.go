@@ -1,14 +1,18 @@
 package visitor
 
 import (
+	"context"
 	"embed"
 	"fmt"
 	"io/fs"
 	"net/http"
+	"time"
 
 	"github.com/gorilla/mux"
 
 	"github.com/kapi-id/kapi/factors"
+	"github.com/kapi-id/kapi/internal/account"
+	"github.com/kapi-id/kapi/internal/audit"
 	"github.com/kapi-id/kapi/internal/signin"
 	"github.com/kapi-id/kapi/loginui/page"
 )
@@ -45,16 +49,23 @@ func FactorSources(r *factors.Registry, settings string, second ...string) []pag
 	return out
 }
 
-// Config of New. All fields are required.
+// Config of New. All fields are required but Forgot and Lost.
 type Config struct {
 	Pages *page.Pages
 	Flow  *signin.Flow
+	// Forgot is where a new password for a forgotten one is to be had, given the sign-in; nil = nowhere.
+	Forgot func(id string) string
+	// Lost takes down that somebody lost the registered device and says when it goes; nil = nobody can say so.
+	Lost func(ctx context.Context, id account.ID, e audit.Event) (due time.Time, err error)
 }
 
 // Visitor serves the pages.
 type Visitor struct {
 	pages *page.Pages
 	flow  *signin.Flow
+
+	forgot func(id string) string
+	lost   func(ctx context.Context, id account.ID, e audit.Event) (time.Time, error)
 }
 
 // New checks that every factor of the flow has its pages and its name.
@@ -74,7 +85,7 @@ func New(c Config) (*Visitor, error) {
 			return nil, fmt.Errorf("visitor: the catalogue has no key %q", "factor."+name)
 		}
 	}
-	return &Visitor{pages: c.Pages, flow: c.Flow}, nil
+	return &Visitor{pages: c.Pages, flow: c.Flow, forgot: c.Forgot, lost: c.Lost}, nil
 }
 
 // Mount puts the pages into the route table.
@@ -100,6 +111,11 @@ func (v *Visitor) Mount(r *mux.Router) {
 	take("/signin/{id}/renew", (*turn).takeRenewal)
 	show("/signin/{id}/consent", (*turn).showConsent)
 	take("/signin/{id}/consent", (*turn).takeConsent)
+	show("/signin/{id}/lost", (*turn).showLost)
+	take("/signin/{id}/lost", (*turn).sayLost)
+	show("/signin/{id}/lost/code", (*turn).showLostCode)
+	take("/signin/{id}/lost/code", (*turn).takeLostCode)
+	take("/signin/{id}/lost/again", (*turn).sendLostAgain)
 	take("/signin/{id}/cancel", (*turn).cancel)
 	take("/signin/{id}/language", (*turn).language)
 

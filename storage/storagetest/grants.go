@@ -179,7 +179,7 @@ func living(t *testing.T, b *backend) {
 		a := access(t, db, g)
 		l, err := db.Living(bg, a.Hash, Start)
 		ok(t, err)
-		if !reflect.DeepEqual(l.Access, a) || l.Person != r.Person || !reflect.DeepEqual(l.Contacts, r.Contacts) || l.Account != r.Account ||
+		if !reflect.DeepEqual(l.Access, a) || !reflect.DeepEqual(l.Person, r.Person) || !reflect.DeepEqual(l.Contacts, r.Contacts) || l.Account != r.Account ||
 			!reflect.DeepEqual(l.Grant.Facts, g.Facts) || l.Grant.ID != g.ID || l.Grant.Account != r.Account.ID || l.Grant.Client != "rp1" || l.Grant.Session != s.ID || !l.Grant.SessionEnds.Equal(s.ExpiresAt) {
 			t.Fatalf("living: %+v", l)
 		}

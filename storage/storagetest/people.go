@@ -34,7 +34,7 @@ func accounts(t *testing.T, b *backend) {
 	}
 	p, err := db.Person(bg, id)
 	ok(t, err)
-	if p != r.Person {
+	if !reflect.DeepEqual(p, r.Person) {
 		t.Errorf("person %+v", p)
 	}
 	c, err := db.Contacts(bg, id)
@@ -73,7 +73,7 @@ func accounts(t *testing.T, b *backend) {
 	if !slices.Equal(changed, []string{"given_name", "address", "phone_grade", "locale"}) || created {
 		t.Errorf("changed %v %v", changed, created)
 	}
-	if p, err := db.Person(bg, id); err != nil || p != r.Person {
+	if p, err := db.Person(bg, id); err != nil || !reflect.DeepEqual(p, r.Person) {
 		t.Errorf("person after change %+v %v", p, err)
 	}
 	if c, err := db.Contacts(bg, id); err != nil || !reflect.DeepEqual(c, r.Contacts) {

@@ -1,0 +1,79 @@
+package recovery
+
+import (
+	"context"
+	"errors"
+
+	"github.com/kapi-id/kapi/internal/account"
+	"github.com/kapi-id/kapi/internal/audit"
+	"github.com/kapi-id/kapi/internal/fault"
+)
+
+// Rules lists what the new password is held to.
+func (f *Flow) Rules(ctx context.Context, t Transaction) ([]PasswordRule, error) {
+	a, err := f.account(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	return f.Passwords.Rules(a.TwoFactor), nil
+}
+
+// account is that of a proven transaction.
+func (f *Flow) account(ctx context.Context, t Transaction) (account.Account, error) {
+	if err := f.owing(ctx, t, AskPassword); err != nil {
+		return account.Account{}, err
+	}
+	return f.Accounts.Account(ctx, t.Account)
+}
+
+// Renew takes the field "new_password". In one commit the password is stored, every session with its grants ends, what was proven in
+// sign-ins under way and every code and request that is open is void, the factors are frozen for a day, and the record says so.
+// No session is opened, and two-factor authentication stays as it is: the next sign-in asks for both steps.
+func (f *Flow) Renew(ctx context.Context, t Transaction, v Visit, form Form) (Transaction, error) {
+	began := f.Now()
+	a, err := f.account(ctx, t)
+	if err != nil {
+		return t, err
+	}
+	write, err := f.Passwords.Renew(ctx, t.Account, form.Get("new_password"), a.TwoFactor)
+	if err != nil {
+		return t, err
+	}
+	now := f.now()
+	t.State = Done
+	e := f.event(v, audit.RecoveryDone, "ok", t.Account, map[string]string{"reason": string(t.Reason), "by": t.lines()})
+	e.Actor = string(t.Account)
+	err = f.save(ctx, &t, e,
+		func(ctx context.Context) error {
+			now, err := f.Accounts.Account(ctx, t.Account)
+			if err != nil {
+				return err
+			}
+			if now.State != account.Active || a.TwoFactor && !now.TwoFactor { // the rules it was held to must still be those of the account
+				return fault.New(fault.Conflict, "recovery.meanwhile")
+			}
+			return nil
+		},
+		write,
+		func(ctx context.Context) error { return f.Sessions.EndSessions(ctx, t.Account, "", now) },
+		func(ctx context.Context) error { return f.Store.VoidTickets(ctx, t.Account, now) },
+		func(ctx context.Context) error { return f.Throttle.Clear(ctx, f.clearing(t)...) },
+		func(ctx context.Context) error { return f.Holds.Recovered(ctx, t.Account, e) },
+	)
+	f.rest(ctx, began)
+	if err != nil {
+		t.State = Open
+		if errors.Is(err, fault.New(fault.Conflict, "password.changed_meanwhile")) {
+			return t, fault.Wrap(fault.Conflict, "recovery.meanwhile", err)
+		}
+	}
+	return t, err
+}
+
+// lines by which it was proven, for the record.
+func (t Transaction) lines() string {
+	if t.MailProven {
+		return "phone email"
+	}
+	return "phone"
+}
