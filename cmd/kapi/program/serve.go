@@ -75,6 +75,7 @@ func (a *App) serve(ctx context.Context, drain time.Duration, more ...*http.Serv
 	}
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	a.Start(work)
+	a.loops.Go(debug.FreeOSMemory) // what putting the pages together left behind: more than all that stays
 	defer a.Wait()
 	defer stop()
 	a.log.Info("serving", "issuer", a.Issuer, "listen", a.Listen, "database", a.db.Dialect(), "version", version)
