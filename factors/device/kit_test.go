@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/kapi-id/kapi/internal/account"
 	"github.com/kapi-id/kapi/internal/acr"
 	"github.com/kapi-id/kapi/internal/fault"
+	"github.com/kapi-id/kapi/internal/web"
 )
 
 const owner account.ID = "a1"
@@ -250,4 +252,14 @@ func TestR170_SameDevice(t *testing.T) {
 			t.Errorf("push %d is missing", i)
 		}
 	}
+}
+
+// fromNetwork lets fn's requests come from an address, as the chain around the handler says.
+func (b *bench) fromNetwork(ip string, fn func() devicetest.Answer) devicetest.Answer {
+	plain := b.api
+	defer func() { b.api = plain }()
+	b.api = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		plain.ServeHTTP(w, r.WithContext(web.WithClient(r.Context(), "r1", netip.MustParseAddr(ip))))
+	})
+	return fn()
 }

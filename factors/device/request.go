@@ -260,13 +260,14 @@ func clean(s string, most int) string {
 	for _, word := range strings.Fields(s) {
 		if n > 0 {
 			b.WriteByte(' ')
+			n++
 		}
 		for _, r := range word {
 			if !unicode.IsGraphic(r) || r == unicode.ReplacementChar {
 				continue
 			}
 			if n++; n > most {
-				return b.String()
+				return strings.TrimSpace(b.String())
 			}
 			b.WriteRune(r)
 		}
