@@ -51,6 +51,7 @@ var homes = map[string][]string{
 	"github.com/go-webauthn/":              {"factors/webauthn"},
 	"github.com/pquerna/otp":               {"factors/totp"},
 	"github.com/boombuler/barcode":         {"factors/totp", "factors/device"},
+	"go.yaml.in/yaml/":                     {"factors/device/devicetest"},
 	"github.com/gorilla/mux":               {"provider", "loginui", "cmd", "internal/testkapi"},
 	"github.com/coreos/go-oidc/":           {"internal/sim", "e2e", "internal/testkapi", "cmd"},
 	"golang.org/x/oauth2":                  {"internal/sim", "e2e", "internal/testkapi", "cmd"},
