@@ -180,7 +180,14 @@ func (c *checker) flow() {
 		c.bad("grant_types", "client_credentials needs a client that proves itself; token_endpoint_auth_method none cannot")
 	}
 	words := strings.Fields(d.Scope)
-	c.each("scope", words, len(scopes), func(path, v string) { c.oneOf("scope", v, scopes) })
+	c.each("scope", words, len(scopes)+len(partnerScopes), func(path, v string) {
+		switch {
+		case !slices.Contains(partnerScopes, v):
+			c.oneOf("scope", v, scopes)
+		case !c.grants("client_credentials") || code || d.AuthMethod != "private_key_jwt": // no secret that can be copied moves somebody's account
+			c.bad("scope", "%s is for a client of the grant client_credentials alone, with token_endpoint_auth_method private_key_jwt", v)
+		}
+	})
 	d.Scope = strings.Join(words, " ")
 	if code && !slices.Contains(words, "openid") {
 		c.bad("scope", "must hold openid, or no sign-in can be asked for")

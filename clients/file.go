@@ -54,7 +54,9 @@ var (
 	authMethods = []string{"client_secret_basic", "client_secret_post", "private_key_jwt", "none"}
 	grantTypes  = []string{"authorization_code", "refresh_token", "client_credentials"}
 	scopes      = []string{"openid", "profile", "email", "phone", "address", "national_id", "offline_access"}
-	algorithms  = []string{"ES256", "RS256", "PS256", "EdDSA"}
+	// partnerScopes are for a partner's machine and speak of no signed-in person; they are given by client_credentials alone.
+	partnerScopes = []string{"simblock:release"}
+	algorithms    = []string{"ES256", "RS256", "PS256", "EdDSA"}
 )
 
 // ParseFile reads a file of clients (kapi client apply). It fills in the defaults and returns all problems at once, each

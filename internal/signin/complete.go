@@ -75,6 +75,9 @@ func (f *Flow) complete(ctx context.Context, s *state, v Visit) (Outcome, error)
 	}
 	s.t = t
 	out := Outcome{SessionToken: token, Known: known.cookie}
+	if Restricted(s.account, t.Proofs) { // whoever has the password only is not known
+		out.Known = ""
+	}
 	if s.client.SSOIsolated {
 		out.SessionToken = ""
 	}

@@ -149,7 +149,7 @@ func second(t *Transaction, f *Facts) (Step, bool) {
 	confirmed := has(t.Proofs, factors.Second)
 	goal := max(t.Ask.Want, t.Ask.Must)
 	owes := f.Account.TwoFactor && !confirmed
-	if !owes && reached >= goal {
+	if !owes && reached >= goal || blocked(t, f) && !confirmed {
 		return Step{}, false
 	}
 	if len(f.Seconds) > 0 && !confirmed && (owes || raised(t.Proofs, f.Account) > reached) {
@@ -170,6 +170,19 @@ func second(t *Transaction, f *Facts) (Step, bool) {
 		return Step{}, false
 	}
 	return step, true
+}
+
+// blocked: a person whose only second factors are codes to a number whose SIM card was changed, on the way to the page that unblocks
+// it. They get a session that is good for nothing else (Restricted): the pages refuse it, and single sign-on asks for the second
+// factor as before.
+func blocked(t *Transaction, f *Facts) bool {
+	return t.Ask.Client == Self && f.Account.TwoFactor && len(f.Seconds) == 0 && slices.Contains(f.Hindered, factors.SIMChanged) && unblocking(t.Ask)
+}
+
+// Restricted says whether proofs of a session lack the second factor that the account has on. What was proven before it was switched on
+// is whole.
+func Restricted(a account.Account, proofs []factors.Proof) bool {
+	return a.TwoFactor && !has(proofs, factors.Second) && !AuthTime(proofs).Before(a.TwoFactorSince)
 }
 
 // raised is the level that a second step of the weakest sort would bring.

@@ -78,6 +78,19 @@ func (f *Flow) FinishSelf(ctx context.Context, id string, v Visit) (SelfEnd, err
 	return end, nil
 }
 
+// UnblockPath is the page on which a changed SIM card is confirmed: the only one that a restricted session is for.
+const UnblockPath = "/me/unblock"
+
+// unblocking says whether a sign-in to our own pages leads to UnblockPath.
+func unblocking(a Ask) bool {
+	var path string
+	if json.Unmarshal(a.Return, &path) != nil {
+		return false
+	}
+	path, _, _ = strings.Cut(path, "?")
+	return path == UnblockPath || strings.HasPrefix(path, UnblockPath+"/")
+}
+
 // selfPath returns path if it is one of the citizen's own pages, in the form in which a browser reads it.
 func selfPath(path string) (string, bool) {
 	if len(path) > 1000 || strings.ContainsAny(path, "\\\r\n\t") {
@@ -164,10 +177,12 @@ func (f *Flow) deed(ctx context.Context, d Deed, factor string) (*state, purpose
 	}
 	if a, ok := x.(factors.Available); ok {
 		can, err := a.Available(ctx, d.Account.ID)
-		if err != nil {
+		var h *factors.Hindrance
+		switch {
+		case errors.As(err, &h): // the factor has a sentence for it
+		case err != nil:
 			return nil, purposed{}, err
-		}
-		if !can {
+		case !can:
 			return nil, purposed{}, ErrNotOwed
 		}
 	}

@@ -35,14 +35,19 @@ func (h *Handler) access(r *http.Request, m me) accessData {
 	d := accessData{Done: h.done(r, m)}
 	for _, x := range h.Factors.All(factors.First) {
 		info := x.Info()
-		d.Rows = append(d.Rows, accessRow{Factor: info.Name, Closed: m.account.Closed.Has(info.Name, info.Shut), Why: mayNot(m, info)})
+		row := accessRow{Factor: info.Name, Closed: m.account.Closed.Has(info.Name, info.Shut)}
+		if err := mayChange(m, info); err != nil {
+			row.Why = fault.Of(err).Key
+		}
+		d.Rows = append(d.Rows, row)
 	}
 	return d
 }
 
-// mayNot says why a first factor cannot be closed or opened in this session. Who is here by a password alone must not shut out the
-// one whose password it is (R69, R70): only a strong way to sign in shows that. And nobody closes the door they came by.
-func mayNot(m me, info factors.Info) string {
+// mayChange says why a first factor cannot be closed or opened in this session; nil = it can. Who is here by a password alone must
+// not shut out the one whose password it is (R69, R70): only a strong way to sign in shows that. And nobody closes the door they
+// came by.
+func mayChange(m me, info factors.Info) error {
 	var strong, by bool
 	for _, p := range m.session.Proofs {
 		strong = strong || p.Stage == factors.First && p.Level >= acr.High
@@ -50,11 +55,11 @@ func mayNot(m me, info factors.Info) string {
 	}
 	switch {
 	case !strong && !info.Shut:
-		return "me.access.strong"
+		return fault.New(fault.Denied, "me.access.strong")
 	case by:
-		return "me.access.own"
+		return fault.New(fault.Denied, "me.access.own")
 	}
-	return ""
+	return nil
 }
 
 func (h *Handler) changeAccess(w http.ResponseWriter, r *http.Request, m me) error {
@@ -65,8 +70,8 @@ func (h *Handler) changeAccess(w http.ResponseWriter, r *http.Request, m me) err
 	}
 	v := page.View{Data: h.access(r, m), Lang: m.visit.Lang}
 	err := h.held(r.Context(), m)
-	if why := mayNot(m, x.Info()); err == nil && why != "" {
-		err = fault.New(fault.Denied, why)
+	if err == nil {
+		err = mayChange(m, x.Info())
 	}
 	if err == nil {
 		err = h.setAccess(r.Context(), m, x.Info(), state == "closed")

@@ -45,6 +45,8 @@ var samples = map[string]any{
 	"password.html": passwordData{AskOld: true, Rules: []PasswordRule{{}}}, "two-factor.html": twoFactorData{}, "two-factor-on.html": twoFactorData{},
 	"two-factor-off.html": twoFactorData{}, "refused.html": refusedData{}, "signed-out.html": struct{}{}, "idle.html": idleData{},
 	"security.html": securityData{Rows: []row{{Path: "/"}, {}}, Last: &entry{}}, "reset.html": resetData{}, "access.html": accessData{Rows: []accessRow{{Factor: "password"}}},
+	"contact.html": contactData{}, "contact-form.html": contactForm{}, "contact-code.html": contactCode{}, "contact-remove.html": contactRemove{}, "contact-link.html": contactLink{},
+	"contact-linked.html": struct{}{}, "unblock.html": unblockData{Blocked: &enrolment.Blocked{}},
 	"notices.html": noticesData{Notices: []noticeData{{NotMe: true}, {}}}, "not-me.html": notMeData{}, "disavowed.html": struct{}{},
 }
 
@@ -74,12 +76,14 @@ type Config struct {
 	PhonePath, EmailPath string
 	// Place turns a network into a place as people of lang name it; nil = networks are shown as they are.
 	Place func(network, lang string) string
+	// Contacting changes phone and e-mail; nil = there are no pages for it.
+	Contacting Contacting
 	// Held says why nothing about the person's ways to sign in may be changed in this session now, such as for a day after a
 	// recovery: a *fault.Error with a sentence; nil where it may.
 	Held func(ctx context.Context, id account.ID, s session.Session) error
 	// Reset stores how a forgotten password is renewed; nil = there is no page for it.
 	Reset contact.Changer
-	Now  func() time.Time
+	Now   func() time.Time
 }
 
 // Signin is the sign-in behind these pages; *signin.Flow stands behind it.
@@ -230,6 +234,7 @@ func (h *Handler) Mount(r *mux.Router) {
 	get("/me/two-factor/{way:on|off}/code", seeFresh(h.askCode))
 	post("/me/two-factor/{way:on|off}/code", do(h.switchTwoFactor))
 	post("/me/two-factor/{way:on|off}/again", do(h.sendAgain))
+	h.mountContact(r)
 	h.mountReset(func(path string, f action) { get(path, seeFresh(f)) }, func(path string, f action) { post(path, do(f)) })
 	get(accessPath, seeFresh(h.showAccess))
 	post(accessPath, do(h.changeAccess))

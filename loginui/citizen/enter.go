@@ -32,6 +32,8 @@ type me struct {
 	session session.Session
 	account account.Account
 	visit   signin.Visit
+	// restricted: the second factor is missing, because the SIM card was changed; see mayRestricted.
+	restricted bool
 }
 
 type action func(w http.ResponseWriter, r *http.Request, m me) error
@@ -95,7 +97,11 @@ func (h *Handler) look(r *http.Request) (m me, ok bool, err error) {
 	if errors.Is(err, fault.ErrNotFound) || err == nil && m.account.State != account.Active {
 		return m, false, nil
 	}
-	return m, err == nil, err
+	if err != nil {
+		return m, false, err
+	}
+	m.restricted = signin.Restricted(m.account, m.session.Proofs)
+	return m, !m.restricted || mayRestricted(r.URL.Path, h.asker(m)), nil
 }
 
 func (h *Handler) visit(r *http.Request) signin.Visit {
@@ -118,7 +124,9 @@ func (h *Handler) start(w http.ResponseWriter, r *http.Request, ask signin.SelfA
 		h.Cookies.Set(w, web.BrowserCookie, token, 0)
 		v.Browser = h.Keys.HashToken(token)
 	}
-	ask.Path = comeBack(r)
+	if ask.Path == "" {
+		ask.Path = comeBack(r)
+	}
 	t, err := h.Signin.StartSelf(r.Context(), ask, v)
 	if err != nil {
 		return err

@@ -113,7 +113,9 @@ func (h *Handler) actFactor(w http.ResponseWriter, r *http.Request, m me) error 
 	}
 	res, err := f.Act(r.Context(), try, mux.Vars(r)["act"], factors.Answer(r.PostForm))
 	if err == nil {
-		err = h.commit(r.Context(), m, name, res)
+		if err := h.commit(r.Context(), m, name, res); err != nil { // what would have been shown, such as codes, is not stored
+			return h.manage(w, r, m, name, f, try, err)
+		}
 	}
 	switch {
 	case errors.Is(err, fault.ErrNotFound) && fault.Of(err).Field == "": // an act it does not know

@@ -15,6 +15,7 @@ import (
 	"github.com/kapi-id/kapi/factors/password"
 	"github.com/kapi-id/kapi/internal/audit"
 	"github.com/kapi-id/kapi/internal/contact/reach"
+	"github.com/kapi-id/kapi/internal/enrolment"
 	"github.com/kapi-id/kapi/internal/notify"
 	"github.com/kapi-id/kapi/internal/place"
 	"github.com/kapi-id/kapi/internal/secret"
@@ -52,6 +53,7 @@ type App struct {
 	clients  *storage.CachedClients
 	password *password.Factor
 	reach    *reach.Messenger
+	holds    *enrolment.Holds
 	worker   *notify.Worker
 	metrics  *metrics
 	cookies  web.Cookies
@@ -101,25 +103,35 @@ func (a *App) build(ctx context.Context) error {
 	if a.password, err = a.passwords(o); err != nil {
 		return err
 	}
-	if err := a.messages(); err != nil {
+	routes, err := a.messages()
+	if err != nil {
+		return err
+	}
+	if err := a.askOperator(); err != nil {
 		return err
 	}
 	registry, err := factors.NewRegistry(a.factors(a.password, a.reach)...)
 	if err != nil {
 		return err
 	}
+	sentences, err := catalogue(registry)
+	if err != nil {
+		return err
+	}
+	a.tellAll(registry, sentences, routes)
+	a.holds = a.heldBack(a.password, registry, sentences)
 	a.Flow = &signin.Flow{
 		Store: a.db, Sessions: a.db, Accounts: a.db, Consents: a.db, Clients: a.clients, Factors: registry, Throttle: a.db,
-		Audit: a.db, Keys: keyed{a.ring}, Origin: a.host(), Now: a.now, Log: a.log, Place: a.place, Pause: a.Pause, Observe: a.metrics.observe,
+		Audit: a.record, Keys: keyed{a.ring}, Origin: a.host(), Now: a.now, Log: a.log, Place: a.place, Pause: a.Pause, Observe: a.metrics.observe,
 	}
-	return a.mount(registry)
+	return a.mount(registry, sentences)
 }
 
 // messages makes the worker and what factors may know of it.
-func (a *App) messages() error {
+func (a *App) messages() (map[string][]notify.Route, error) {
 	routes, err := a.routes()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	a.worker = notify.New(notify.Options{
 		Outbox: a.db, Routes: routes, Log: a.log, Now: a.now, Watch: a.metrics.watch(),
@@ -131,7 +143,7 @@ func (a *App) messages() error {
 	}
 	a.wake = a.worker.Wake
 	a.reach = &reach.Messenger{Contacts: a.db, Throttle: a.db, Ring: a.ring, Channels: a.worker, Now: a.now}
-	return nil
+	return routes, nil
 }
 
 func (a *App) rehashed(err error) {
@@ -184,6 +196,8 @@ func (a *App) Start(ctx context.Context) {
 	sealer := &audit.Sealer{Chain: a.db, Anchor: &audit.Anchor{Path: a.AuditAnchor}, Now: a.now, Log: a.log}
 	a.every(ctx, time.Second, "seal", sealer.Tick)
 	a.every(ctx, 5*time.Second, "keys", a.keys.Advance)
+	a.every(ctx, 10*time.Second, "holds", a.holds.CarryOut)
+	a.every(ctx, time.Minute, "phones", a.indexPhones)
 	a.every(ctx, time.Minute, "sweep", func(ctx context.Context) error {
 		n, err := a.db.Sweep(ctx, a.now())
 		a.metrics.swept.Add(float64(n))

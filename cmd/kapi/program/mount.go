@@ -12,11 +12,13 @@ import (
 	"github.com/kapi-id/kapi/factors/password"
 	"github.com/kapi-id/kapi/internal/account"
 	"github.com/kapi-id/kapi/internal/enrolment"
+	"github.com/kapi-id/kapi/internal/notify/notice"
 	"github.com/kapi-id/kapi/internal/web"
 	"github.com/kapi-id/kapi/internal/words"
 	"github.com/kapi-id/kapi/loginui"
 	"github.com/kapi-id/kapi/loginui/citizen"
 	"github.com/kapi-id/kapi/loginui/page"
+	recoverypages "github.com/kapi-id/kapi/loginui/recovery"
 	"github.com/kapi-id/kapi/loginui/visitor"
 	"github.com/kapi-id/kapi/provider"
 	"github.com/kapi-id/kapi/storage"
@@ -24,27 +26,37 @@ import (
 
 // mount makes the pages and the provider and puts them under one router. A missing sentence or a broken template of any
 // of them stops the start here.
-func (a *App) mount(registry *factors.Registry) error {
-	pages, err := a.makePages(registry)
+func (a *App) mount(registry *factors.Registry, sentences *words.Catalogue) error {
+	pages, err := a.makePages(registry, sentences)
 	if err != nil {
 		return err
 	}
-	visitors, err := visitor.New(visitor.Config{Pages: pages, Flow: a.Flow})
+	visitors, err := visitor.New(visitor.Config{Pages: pages, Flow: a.Flow, Forgot: recoverypages.StartPath, Lost: a.lost})
 	if err != nil {
 		return err
 	}
 	citizens, err := citizen.New(citizen.Config{
-		Pages: pages, Signin: a.Flow, Factors: registry, Sessions: a.db, People: a.db, Contacts: a.db, Record: a.db, Atomically: a.db.Atomically,
-		TwoFactor: &enrolment.TwoFactor{Store: a.db, Audit: a.db, PasswordAlone: a.passwordAlone, Now: a.now},
+		Pages: pages, Signin: a.Flow, Factors: registry, Sessions: a.db, People: a.db, Contacts: a.db, Record: recordOf{a.record, a.db}, Notices: a.db, Atomically: a.db.Atomically,
+		TwoFactor:  &enrolment.TwoFactor{Store: a.db, Audit: a.record, PasswordAlone: a.passwordAlone, Now: a.now},
+		Contacting: a.contacts(a.reach, a.holds, sentences, a.worker.Wake), PhonePath: citizen.ContactPath, EmailPath: citizen.ContactPath,
+		Held: a.heldFor, Reset: a.db,
 		Passwords: passwordsOf{a.password}, Throttle: a.db, Keys: keyed{a.ring}, Cookies: a.cookies, PhoneFactor: "sms", Place: a.place, Now: a.now,
 	})
 	if err != nil {
 		return err
 	}
+	recoveries, err := a.recoveryPages(pages, a.recoveries(registry, sentences))
+	if err != nil {
+		return err
+	}
 	server, err := provider.New(provider.Config{
-		Issuer: a.Issuer, Clients: a.clients, Transactions: a.db, Grants: a.db, Sessions: a.db, Audit: a.db,
+		Issuer: a.Issuer, Clients: a.clients, Transactions: a.db, Grants: a.db, Sessions: a.db, Audit: a.record,
 		Keys: a.keys, Ring: a.ring, Pages: shown{visitors}, Cookies: a.cookies, Quota: a.Quota, Meter: a.metrics.meter, Now: a.now, Log: a.log,
 	})
+	if err != nil {
+		return err
+	}
+	partners, err := a.partners(server)
 	if err != nil {
 		return err
 	}
@@ -52,8 +64,9 @@ func (a *App) mount(registry *factors.Registry) error {
 	r.Use(a.metrics.timed, remembering)
 	a.health(r)
 	server.Mount(r)
+	partners.Mount(r)
 	a.machines(r, registry)
-	loginui.Mount(r, pages, visitors, citizens)
+	loginui.Mount(r, pages, visitors, citizens, recoveries)
 	a.Handler = web.Chain(r, web.Options{Log: a.log, Trusted: a.TrustedProxies, Broken: pages.Broken})
 	a.Metrics = a.metrics.handler()
 	return nil
@@ -61,21 +74,17 @@ func (a *App) mount(registry *factors.Registry) error {
 
 // catalogue holds every sentence of the program.
 func catalogue(registry *factors.Registry) (*words.Catalogue, error) {
-	sources := []fs.FS{page.Words(), visitor.Words(), citizen.Words(), provider.Words, code.Words()}
+	sources := []fs.FS{page.Words(), visitor.Words(), citizen.Words(), recoverypages.Words(), notice.Words(), provider.Words, code.Words(), enrolment.ContactWords()}
 	for _, f := range registry.All(0) {
 		sources = append(sources, f.Pages())
 	}
 	return words.Load(sources...)
 }
 
-func (a *App) makePages(registry *factors.Registry) (*page.Pages, error) {
-	catalogue, err := catalogue(registry)
-	if err != nil {
-		return nil, err
-	}
+func (a *App) makePages(registry *factors.Registry, catalogue *words.Catalogue) (*page.Pages, error) {
 	return page.New(page.Config{
 		Catalogue: catalogue, Cookies: a.cookies, Issuer: a.Issuer, Operator: a.Operator, Now: a.now, Log: a.log,
-		Sources: append([]page.Source{visitor.Source(), citizen.Source()}, visitor.FactorSources(registry, citizen.FactorHost, citizen.Host)...),
+		Sources: append([]page.Source{visitor.Source(), citizen.Source(), recoverypages.Source()}, visitor.FactorSources(registry, citizen.FactorHost, citizen.Host)...),
 	})
 }
 

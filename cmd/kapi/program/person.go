@@ -17,8 +17,10 @@ import (
 )
 
 type personCmd struct {
-	Apply  personApplyCmd  `cmd:"" help:"Bring people in from a file of the civil registry, or for tests."`
-	Unlock personUnlockCmd `cmd:"" help:"Lift the locks that wrong answers have put on a person."`
+	Apply      personApplyCmd   `cmd:"" help:"Bring people in from a file of the civil registry, or for tests."`
+	Unlock     personUnlockCmd  `cmd:"" help:"Lift the locks that wrong answers have put on a person."`
+	VouchPhone personVouchCmd   `cmd:"" help:"Say that a phone is a person's, who was seen with the ID card."`
+	UnblockSIM personUnblockCmd `cmd:"" name:"unblock-sim" help:"Let codes go to a number again whose SIM card was changed."`
 }
 
 type personApplyCmd struct {
@@ -104,7 +106,7 @@ func (c personUnlockCmd) Run(ctx context.Context, con *console) error {
 			if err := x.db.Clear(ctx, signin.TryKeys(keyed{x.ring}, registry, n, a.ID)...); err != nil {
 				return err
 			}
-			return x.db.Record(ctx, audit.Event{At: x.now(), Name: audit.PersonUnlocked, Outcome: "ok", Actor: "cli", Subject: string(a.ID)})
+			return x.record.Record(ctx, audit.Event{At: x.now(), Name: audit.PersonUnlocked, Outcome: "ok", Actor: "cli", Subject: string(a.ID)})
 		})
 		if err != nil {
 			return err

@@ -32,6 +32,8 @@ type Settings struct {
 	SIMMessage     string
 	Messenger      string
 	Mail           string
+	SIMSwap        string
+	SIMEvents      string
 	TLSCert        string
 	TLSKey         string
 	TrustedProxies []netip.Prefix
@@ -72,6 +74,8 @@ var settings = []setting{
 	{name: "SIM_MESSAGE", help: "gateways of SIM messages, as KAPI_SMS; without any they go by SMS", secret: true, take: text(func(s *Settings) *string { return &s.SIMMessage })},
 	{name: "MESSENGER", help: "gateways of the messenger: https://user:password@host/path or inbox:http://127.0.0.1:8082", secret: true, take: text(func(s *Settings) *string { return &s.Messenger })},
 	{name: "MAIL", help: "gateways of e-mail: smtp://user:password@host:587?from=kapi@example.org or inbox:http://127.0.0.1:8082", secret: true, take: text(func(s *Settings) *string { return &s.Mail })},
+	{name: "SIM_SWAP", help: "the operator's SIM swap API: https://CLIENT:SECRET@host/sim-swap/v2#token=https://host/token; without it nobody is asked", secret: true, take: text(func(s *Settings) *string { return &s.SIMSwap })},
+	{name: "SIM_EVENTS", help: "proof of the operator's events: bearer:TOKEN or jwks:FILE#iss=ISSUER; without it there is no endpoint for them", secret: true, take: text(func(s *Settings) *string { return &s.SIMEvents })},
 	{name: "TLS_CERT", help: "certificate chain, PEM; reloaded when it changes", take: text(func(s *Settings) *string { return &s.TLSCert })},
 	{name: "TLS_KEY", help: "its key, PEM", take: text(func(s *Settings) *string { return &s.TLSKey })},
 	{name: "TRUSTED_PROXIES", help: "addresses or prefixes whose X-Forwarded-For is believed, comma-separated", take: takeProxies},
@@ -240,6 +244,9 @@ func readConfig(path string) ([]string, error) {
 }
 
 func carriesPassword(v string) bool {
+	if strings.HasPrefix(v, "bearer:") {
+		return true
+	}
 	for part := range strings.SplitSeq(v, ",") {
 		u, err := url.Parse(part)
 		if err != nil {
