@@ -3,6 +3,7 @@ package testkapi
 import (
 	"context"
 	"errors"
+	"regexp"
 	"slices"
 	"sync"
 	"testing"
@@ -36,12 +37,20 @@ func (p *Phone) Send(_ context.Context, m notify.Message) error {
 	return nil
 }
 
-// Inbox returns the texts that came for a number, oldest first.
-func (p *Phone) Inbox(number string) (texts []string) {
+// Inbox returns the texts that came for a number or address, oldest first, but those that only tell of something: see Notices.
+func (p *Phone) Inbox(number string) []string { return p.texts(number, false) }
+
+// Notices returns the texts and mails for a number or address that tell of something that happened, oldest first.
+func (p *Phone) Notices(number string) []string { return p.texts(number, true) }
+
+// notice is how each text and mail begins that only tells of something.
+var notice = regexp.MustCompile("^(Kapı:|Güvenlik bildirimi:|Security notice:)")
+
+func (p *Phone) texts(number string, notices bool) (texts []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, m := range p.messages {
-		if m.To == number {
+		if m.To == number && notice.MatchString(m.Text) == notices {
 			texts = append(texts, m.Text)
 		}
 	}

@@ -19,11 +19,14 @@ func TestStatementBudget(t *testing.T) {
 		machine := k.RP("machine", map[string]any{"grant_types": []string{"client_credentials"}, "redirect_uris": nil, "post_logout_redirect_uris": nil, "kapi_access_token": "jwt"})
 		told := k.RP("told", map[string]any{"scope": "openid profile email"})
 		rp.OAuth.Scopes = []string{"openid", "profile", "offline_access"}
-		second := testkapi.NewBrowser(t) // a sign-in whose code has arrived
+		// Browsers in which the people have signed in before: a new one is told of.
+		known, second := me(k, t, mehmet, mehmetPassword, "", 0).Press("Sign out"), me(k, t, ayse, aysePassword, aysePhone, 1).Press("Sign out")
+		k.Clock.Add(time.Minute)
+		// a sign-in whose code has arrived
 		begun := send(t, second, http.MethodGet, rp.URL(), nil).Location
 		second.Open(k.URL + begun)
 		second.Submit(map[string]string{"national_id": ayse, "password": aysePassword}).See(secondStep)
-		code := k.Phone.Code(t, aysePhone, 1)
+		code := k.Phone.Code(t, aysePhone, 2)
 		k.Quiet() // background work would be counted too
 		spent := func(what string, reads, writes int64, do func()) {
 			t.Helper()
@@ -43,7 +46,7 @@ func TestStatementBudget(t *testing.T) {
 		spent("discovery", 0, 0, get("/.well-known/openid-configuration"))
 		spent("keys", 0, 0, get("/keys"))
 
-		b := testkapi.NewBrowser(t)
+		b := known
 		var page string
 		spent("authorize", 0, 1, func() { page = send(t, b, http.MethodGet, rp.URL(), nil).Location })
 		spent("first page", 1, 0, func() {
@@ -65,6 +68,11 @@ func TestStatementBudget(t *testing.T) {
 		// one statement.
 		spent("code", 2, 7, func() {
 			led("/authorize/callback", send(t, second, http.MethodPost, k.URL+begun+"/with/sms", url.Values{"code": {code}}))
+		})
+		stranger := testkapi.NewBrowser(t)
+		strange := send(t, stranger, http.MethodGet, rp.URL(), nil).Location
+		spent("password, in a new browser", 3, 8, func() {
+			led("/authorize/callback", send(t, stranger, http.MethodPost, k.URL+strange+"/with/password", url.Values{"national_id": {mehmet}, "password": {mehmetPassword}}))
 		})
 		third := testkapi.NewBrowser(t)
 		other := send(t, third, http.MethodGet, rp.URL(), nil).Location

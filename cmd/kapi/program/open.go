@@ -11,6 +11,7 @@ import (
 	"github.com/kapi-id/kapi/factors/password"
 	"github.com/kapi-id/kapi/internal/account"
 	"github.com/kapi-id/kapi/internal/contact/reach"
+	"github.com/kapi-id/kapi/internal/notify/notice"
 	"github.com/kapi-id/kapi/internal/secret"
 	"github.com/kapi-id/kapi/internal/web"
 	"github.com/kapi-id/kapi/provider/keys"
@@ -20,14 +21,15 @@ import (
 // opened is the database with its keys: what every command begins with.
 type opened struct {
 	Settings
-	db    *storage.DB
-	ring  *secret.Ring
-	clock *clock
-	now   func() time.Time // of clock
-	log   *slog.Logger
-	more  Lines  // of factors, from Options
-	wake  func() // the worker; nil without one
-	push  factors.Pusher
+	db     *storage.DB
+	ring   *secret.Ring
+	clock  *clock
+	now    func() time.Time // of clock
+	log    *slog.Logger
+	record *notice.Recorder // what is recorded of people, and told to them
+	more   Lines            // of factors, from Options
+	wake   func()           // the worker; nil without one
+	push   factors.Pusher
 }
 
 // open connects, brings an embedded schema up, and opens the keys. On Postgres an old schema is an error unless
@@ -50,7 +52,11 @@ func open(ctx context.Context, s Settings, o Options) (*opened, error) {
 		t, err := x.db.Clock(ctx)
 		return t.Add(shift(s.TestClock)), err
 	}
-	if err := x.unlock(ctx); err != nil {
+	err = x.unlock(ctx)
+	if err == nil {
+		x.record, err = x.telling()
+	}
+	if err != nil {
 		x.db.Close()
 		return nil, err
 	}
@@ -109,7 +115,7 @@ func (x *opened) keys(ctx context.Context, actor string) (*keys.Ring, error) {
 func (x *opened) kit(name string, phone factors.Messenger) factors.Kit {
 	k := factors.Kit{
 		Credentials: x.db.Credentials(name), Tickets: x.db.Tickets(name), Phone: phone, Push: x.push, Accounts: x.db, Issuer: x.Issuer, Now: x.now,
-		Limits: &reach.Limits{Name: name, Throttle: x.db, Used: x.db, Now: x.now}, Audit: x.db, Atomically: x.db.Atomically,
+		Limits: &reach.Limits{Name: name, Throttle: x.db, Used: x.db, Now: x.now}, Audit: x.record, Atomically: x.db.Atomically,
 	}
 	if x.wake != nil { // what a factor sends goes out at once
 		k.Tickets = reach.Waking(k.Tickets, x.wake)

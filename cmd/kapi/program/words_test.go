@@ -26,6 +26,7 @@ var composed = map[string]string{
 	"fault.":         "the kind of a fault, for one without a sentence of its own",
 	"scope.":         "a scope, on the consent page",
 	"password.rule.": "a rule for new passwords",
+	"notice.do.":     "what a notice recommends; a test of the rules looks",
 	"me.method.":     "a value of amr, in a person's history",
 	"me.level.":      "a level of assurance, in a person's sessions",
 }

@@ -81,29 +81,40 @@ func (r *Recorder) Record(ctx context.Context, e audit.Event) error {
 }
 
 func (r *Recorder) tell(ctx context.Context, e audit.Event, rule rule) error {
-	id := account.ID(e.Subject)
-	window, key := mostSent, "notice:sent:"+rule.Key+":"+e.Subject
+	out := r.leaves(rule)
 	if rule.Limit != (throttle.Window{}) {
-		window, key = rule.Limit, "notice:"+rule.Key+":"+e.Subject
+		again, err := r.often(ctx, "notice:"+rule.Key+":"+e.Subject, rule.Limit)
+		if err != nil || again {
+			return err
+		}
+	} else if out {
+		again, err := r.often(ctx, "notice:sent:"+rule.Key+":"+e.Subject, mostSent)
+		if err != nil {
+			return err
+		}
+		out = !again
 	}
-	wait, err := r.Throttle.Hit(ctx, key, []throttle.Window{window}, r.Now())
-	if err != nil || wait > 0 && rule.Limit != (throttle.Window{}) {
-		return err
-	}
-	n := Notice{ID: e.ID, Account: id, At: e.At, Key: rule.Key, Network: e.Network, Agent: e.Agent, Details: e.Details}
-	out := wait == 0
+	n := Notice{ID: e.ID, Account: account.ID(e.Subject), At: e.At, Key: rule.Key, Network: e.Network, Agent: e.Agent, Details: e.Details}
 	var link string
 	if rule.Do == doNotMe && rule.By&byMail != 0 && out && r.Routed(mailChannel) {
 		token, hash := r.Token()
 		link, n.Token, n.TokenUntil = r.link(token), hash, e.At.Add(TokenLife)
 	}
-	if err := r.Store.AddNotice(ctx, n); err != nil {
+	if err := r.Store.AddNotice(ctx, n); err != nil || !out {
 		return err
 	}
-	if !out {
-		return nil
-	}
 	return r.send(ctx, n, rule, link)
+}
+
+// leaves says whether anything of it can leave the house here.
+func (r *Recorder) leaves(rule rule) bool {
+	return rule.By&byMail != 0 && r.Routed(mailChannel) || rule.By&bySMS != 0 && r.Routed(smsChannel) || rule.By&byPush != 0 && r.Push != nil && r.Routed(pushChannel)
+}
+
+// often counts, and says whether it was too often.
+func (r *Recorder) often(ctx context.Context, key string, w throttle.Window) (bool, error) {
+	wait, err := r.Throttle.Hit(ctx, key, []throttle.Window{w}, r.Now())
+	return wait > 0, err
 }
 
 // link is from the configuration, never from a request: whoever forges a Host header must not lead people away.
