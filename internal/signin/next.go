@@ -182,7 +182,7 @@ func blocked(t *Transaction, f *Facts) bool {
 // Restricted says whether proofs of a session lack the second factor that the account has on. What was proven before it was switched on
 // is whole.
 func Restricted(a account.Account, proofs []factors.Proof) bool {
-	return a.TwoFactor && !has(proofs, factors.Second) && !AuthTime(proofs).Before(a.TwoFactorSince)
+	return a.TwoFactor && !has(proofs, factors.Second) && AuthTime(proofs).After(a.TwoFactorSince)
 }
 
 // raised is the level that a second step of the weakest sort would bring.

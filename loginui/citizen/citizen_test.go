@@ -173,7 +173,7 @@ func TestStaleSignInIsAskedForAgain(t *testing.T) {
 
 func TestTwoStepsAreWantedWhereTwoFactorIsOn(t *testing.T) {
 	w := newWorld(t)
-	w.accounts[ayse] = account.Account{ID: ayse, State: account.Active, Ceiling: acr.High, TwoFactor: true, Version: 1}
+	w.accounts[ayse] = account.Account{ID: ayse, State: account.Active, Ceiling: acr.High, TwoFactor: true, TwoFactorSince: w.now, Version: 1}
 	b := w.browser(w.session("s1", ayse, time.Minute, false)) // signed in before it was switched on elsewhere
 	if x := b.started(b.get("/me/password")); x.Ask.Want != acr.Substantial {
 		t.Errorf("wants %v", x.Ask.Want)
@@ -181,7 +181,7 @@ func TestTwoStepsAreWantedWhereTwoFactorIsOn(t *testing.T) {
 	b = w.browser(w.session("s2", ayse, time.Minute, true))
 	b.get("/me/password").shows(http.StatusOK)
 	// An account that cannot reach two steps is not sent round and round.
-	w.accounts[ayse] = account.Account{ID: ayse, State: account.Active, Ceiling: acr.Low, TwoFactor: true, Version: 1}
+	w.accounts[ayse] = account.Account{ID: ayse, State: account.Active, Ceiling: acr.Low, TwoFactor: true, TwoFactorSince: w.now, Version: 1}
 	b = w.browser(w.session("s3", ayse, time.Minute, false))
 	b.get("/me/password").shows(http.StatusOK)
 }

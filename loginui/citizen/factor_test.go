@@ -21,8 +21,9 @@ import (
 // listFactor is a second factor that people set up: a list with a name and a number of codes.
 type listFactor struct {
 	*world
-	last factors.Try
-	mute bool
+	stopped []account.ID
+	last    factors.Try
+	mute    bool
 }
 
 var listPages = fstest.MapFS{
@@ -47,6 +48,10 @@ func (f *listFactor) Begin(context.Context, factors.Try) (factors.Challenge, err
 }
 func (f *listFactor) Verify(context.Context, factors.Try, factors.Answer) (factors.Proof, error) {
 	return factors.Proof{}, factors.ErrWrong
+}
+func (f *listFactor) Stop(_ context.Context, id account.ID) error {
+	f.stopped = append(f.stopped, id)
+	return nil
 }
 func (f *listFactor) Standing(_ context.Context, id account.ID) (factors.Standing, error) {
 	if f.mute {
@@ -78,6 +83,8 @@ func (f *listFactor) Act(_ context.Context, try factors.Try, act string, answer 
 		return factors.Result{}, fault.New(fault.Invalid, "list.empty").In("title")
 	case title == "wrong":
 		return factors.Result{}, factors.ErrWrong
+	case title == "late":
+		write = func(context.Context) error { return fault.New(fault.Denied, "list.held") }
 	}
 	return factors.Result{Template: "codes", Page: factors.Page{Data: "4711 4712"}, Done: "list.made", Commit: write, Event: audit.FactorSetUp,
 		Details: map[string]string{"name": title}}, nil
@@ -93,6 +100,10 @@ func TestSettingUpAFactor(t *testing.T) {
 	}
 	b.submit(form, "/me/security/list/make").shows(422, "Type a title.", "There is a problem")
 	b.submit(form, "/me/security/list/make", "title", "wrong").shows(403, "The code is wrong.", "Your list")
+	late := b.submit(form, "/me/security/list/make", "title", "late").shows(403, "Not today.", "Your list")
+	if strings.Contains(late.Body.String(), "4711") {
+		t.Error("codes are shown that were not stored")
+	}
 	if len(w.events) != 0 || len(w.lists) != 0 {
 		t.Fatalf("a form that failed changed %v, recorded %+v", w.lists, w.events)
 	}

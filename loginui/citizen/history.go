@@ -165,7 +165,7 @@ func (h *Handler) entry(ctx context.Context, m me, e audit.Event) entry {
 	default:
 		row.Text, row.Factor = notice.OfEvent(h.Pages.Catalogue, m.visit.Lang, e), ""
 	}
-	row.NotMe = !row.Here && (row.Bad || e.Name == audit.SigninCompleted || notice.MayDisavow(e))
+	row.NotMe = !row.Here && (e.Name == audit.SigninCompleted || row.What == "me.event.unfinished" || notice.MayDisavow(e))
 	return row
 }
 
