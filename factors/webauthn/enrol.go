@@ -222,15 +222,9 @@ func (f *Factor) save(ctx context.Context, try factors.Try, answer factors.Answe
 		return factors.Result{}, err
 	}
 	owner := user{handle: m.Session.UserID, name: try.Person}
-	if framed(p.Response.CollectedClientData) {
-		return factors.Result{}, fault.New(fault.Denied, "webauthn.refused")
-	}
 	made, err := f.web.CreateCredential(owner, m.Session, p)
 	if err != nil {
 		return factors.Result{}, fault.New(fault.Denied, "webauthn.refused")
-	}
-	if _, err := f.kit.Credentials.ByHandle(ctx, handle(made.ID)); !errors.Is(err, fault.ErrNotFound) {
-		return factors.Result{}, taken(err)
 	}
 	r := record{Name: f.nameOf(answer, made, keys, try.Lang), User: owner.handle, Key: *made, Hardware: f.vouched(made, p)}
 	data, err := json.Marshal(r)
@@ -244,20 +238,12 @@ func (f *Factor) save(ctx context.Context, try factors.Try, answer factors.Answe
 		Done: "webauthn.added", Event: audit.FactorSetUp, Details: map[string]string{"name": r.Name},
 		Commit: func(ctx context.Context) error {
 			_, err := f.kit.Credentials.Create(ctx, c)
-			if errors.Is(err, fault.ErrConflict) {
-				return taken(nil)
+			if errors.Is(err, fault.ErrConflict) { // whoever's it is
+				return fault.New(fault.Denied, "webauthn.taken")
 			}
 			return err
 		},
 	}, nil
-}
-
-// taken refuses a key that is registered, whoever's it is.
-func taken(err error) error {
-	if err != nil {
-		return err
-	}
-	return fault.New(fault.Denied, "webauthn.taken")
 }
 
 func (f *Factor) rename(k key, answer factors.Answer) (factors.Result, error) {

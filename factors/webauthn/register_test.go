@@ -306,6 +306,9 @@ func TestS6_NewKeys(t *testing.T) {
 		{"no PIN", func(s *scene) string { s.key.Options.UserNotVerified = true; return s.key.attest(t, s.options) }, ""},
 		{"type of a sign-in", func(s *scene) string { return statement{kind: "webauthn.get"}.answer(t, s.key, s.options) }, "webauthn.refused"},
 		{"in a frame", func(s *scene) string { return statement{more: `"crossOrigin":true`}.answer(t, s.key, s.options) }, "webauthn.refused"},
+		{"in a frame, only the top origin said", func(s *scene) string {
+			return statement{more: `"topOrigin":"https://evil.example"`}.answer(t, s.key, s.options)
+		}, "webauthn.refused"},
 		{"a broken statement", func(s *scene) string {
 			return statement{chain: []*maker{{key: newKey(t), cert: issue(t, "x", nil, nil, factortest.Start, factortest.Start.AddDate(1, 0, 0)).cert}}}.answer(t, s.key, s.options)
 		}, "webauthn.refused"},
@@ -398,10 +401,18 @@ func TestAKeyIsStoredOnce(t *testing.T) {
 	shared := newToken()
 	one, two := enrolling(person, "t"), enrolling(other, "t")
 	answers := []factors.Answer{credential(shared.attest(t, b.adding(t, one))), credential(shared.attest(t, b.adding(t, two)))}
+	var results []factors.Result
+	for i, try := range []factors.Try{one, two} { // both are judged before either is stored
+		r, err := b.Act(t.Context(), try, "save", answers[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		results = append(results, r)
+	}
 	errs := make([]error, 2)
 	var wg sync.WaitGroup
-	for i, try := range []factors.Try{one, two} {
-		wg.Go(func() { _, errs[i] = b.act(t, try, "save", answers[i]) })
+	for i, r := range results {
+		wg.Go(func() { errs[i] = r.Commit(t.Context()) })
 	}
 	wg.Wait()
 	if (errs[0] == nil) == (errs[1] == nil) || fault.Of(errors.Join(errs...)).Key != "webauthn.taken" {

@@ -57,9 +57,6 @@ func (f *Factor) Verify(ctx context.Context, try factors.Try, answer factors.Ans
 	if err != nil {
 		return factors.Proof{}, err
 	}
-	if framed(p.Response.CollectedClientData) {
-		return factors.Proof{}, wrong()
-	}
 	k, err := f.judge(ctx, try, m, p)
 	for n := 0; errors.Is(err, fault.ErrConflict) && n < 10; n++ { // the key was used, renamed or removed at this moment
 		k, err = f.judge(ctx, try, m, p)
@@ -76,9 +73,6 @@ func (f *Factor) Verify(ctx context.Context, try factors.Try, answer factors.Ans
 		AMR: []string{method, "user"}, At: k.Used,
 	}, nil
 }
-
-// framed: the ceremony took place in a frame of another site, which may show anything around it.
-func framed(c protocol.CollectedClientData) bool { return c.CrossOrigin || c.TopOrigin != "" }
 
 // judge checks the answer against the key as it is stored now, and stores what the use changes. fault.ErrConflict when the key moved
 // meanwhile.

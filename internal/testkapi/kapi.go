@@ -8,7 +8,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
-	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -28,12 +28,14 @@ import (
 // Options of Start; the zero value is one server on SQLite.
 type Options struct {
 	Postgres bool
-	Replicas int               // 0 = 1; more need Postgres
-	Factors  program.Lines     // of factors, beside the usual ones
-	Settings map[string]string // further ones, by name without KAPI_
-	Gateway  notify.Gateway    // instead of the phone
-	RealTime bool              // the machine's clock and the real minimum answer time, for benchmarks
-	Password password.Options  // Hooks.Hashed is taken
+	Replicas int                       // 0 = 1; more need Postgres
+	Factors  program.Lines             // of factors, beside the usual ones
+	Settings map[string]string         // further ones, by name without KAPI_
+	Gateway  notify.Gateway            // instead of the phone
+	Channels map[string][]notify.Route // beside SMS: "sim", "messenger", "mail"; none are there otherwise
+	RealTime bool                      // the machine's clock and the real minimum answer time, for benchmarks
+	Password password.Options          // Hooks.Hashed is taken
+	Host     string                    // of the issuer; "" = the bare address, at which browsers offer no security keys
 }
 
 // Kapi is what Start started.
@@ -101,6 +103,10 @@ func Start(t testing.TB, o Options) *Kapi {
 		k.Replicas[k.Pick(r)%len(k.Replicas)].Handler.ServeHTTP(w, r)
 	}))
 	k.URL = "http://" + front.Listener.Addr().String()
+	if o.Host != "" {
+		_, port, _ := net.SplitHostPort(front.Listener.Addr().String())
+		k.URL = "http://" + net.JoinHostPort(o.Host, port)
+	}
 	dir := t.TempDir()
 	database := "sqlite:" + filepath.Join(dir, "kapi.db")
 	if o.Postgres {
@@ -110,8 +116,12 @@ func Start(t testing.TB, o Options) *Kapi {
 		"ISSUER": k.URL, "LISTEN": front.Listener.Addr().String(), "SECRET_FILE": filepath.Join(dir, "secret"),
 		"AUTO_MIGRATE": "true", "SMS": "inbox:http://127.0.0.1:9",
 	}
-	maps.Copy(values, o.Settings)
-	s, err := program.Resolve(values, []string{"KAPI_DATABASE=" + database})
+	env := []string{"KAPI_DATABASE=" + database}
+	for name, v := range o.Settings { // some may hold a secret, which no flag takes
+		delete(values, name)
+		env = append(env, "KAPI_"+name+"="+v)
+	}
+	s, err := program.Resolve(values, env)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,7 +165,7 @@ func (k *Kapi) options(o Options) program.Options {
 	}
 	po := program.Options{
 		Log: slog.New(slog.NewJSONHandler(k.Log, &slog.HandlerOptions{Level: slog.LevelDebug})), Password: p, Counter: k.Counter,
-		Factors: o.Factors, Routes: []notify.Route{{Gateway: gateway, Weight: 1}},
+		Factors: o.Factors, Routes: []notify.Route{{Gateway: gateway, Weight: 1}}, Channels: o.Channels,
 	}
 	if !o.RealTime {
 		po.Now, po.Database = k.Clock.Now, k.Clock.Now
