@@ -58,7 +58,7 @@ func (db *DB) Pending(ctx context.Context) (int, error) {
 	return n, nil
 }
 
-// migrator works on a connection without our statement timeout. The lock on Postgres is a row with a lease, not an
+// migrator works on a connection without a statement timeout, ours or the address's: an index may take long. The lock on Postgres is a row with a lease, not an
 // advisory lock, so it works behind a pooler too; on SQLite it is a file.
 func (db *DB) migrator() (p *goose.Provider, done func(), err error) {
 	dir, kind := "migrations/sqlite", goose.DialectSQLite3
@@ -71,6 +71,7 @@ func (db *DB) migrator() (p *goose.Provider, done func(), err error) {
 		if err != nil {
 			return nil, nil, err
 		}
+		delete(c.ConnConfig.RuntimeParams, "statement_timeout")
 		setDefault(c.ConnConfig.RuntimeParams, "lock_timeout", "1000") // a lock that waits makes everybody wait behind it
 		pool = stdlib.OpenDB(*c.ConnConfig)
 		done = func() { pool.Close() }
