@@ -29,7 +29,9 @@ type TwoFactor struct {
 	// PasswordAlone says whether the person's password may stand without two-factor authentication; true where there is none.
 	// It is asked inside the transaction, so that a password changed meanwhile counts.
 	PasswordAlone func(ctx context.Context, id account.ID) (bool, error)
-	Now           func() time.Time
+	// Drop takes away what goes with it when it is switched off, in the same transaction; nil = nothing.
+	Drop func(ctx context.Context, id account.ID) error
+	Now  func() time.Time
 }
 
 // Switching is a person's wish to switch. Whoever makes it vouches that Proof was given for factors.TwoFactor, in this action.
@@ -66,7 +68,10 @@ func (f *TwoFactor) Off(ctx context.Context, s Switching) error {
 			return err
 		}
 		a.TwoFactor, a.TwoFactorSince = false, time.Time{}
-		return nil
+		if f.Drop == nil {
+			return nil
+		}
+		return f.Drop(ctx, a.ID)
 	})
 }
 

@@ -142,6 +142,26 @@ func checkRefused(t *testing.T, err error, key string, failed error) {
 	}
 }
 
+// What goes with two-factor authentication goes in the same transaction, and only then.
+func TestTurnOffDropsWhatGoesWithIt(t *testing.T) {
+	for _, failing := range []error{nil, errors.New("the device cannot be removed")} {
+		b := newSwitchboard(true)
+		f := b.twoFactor(true)
+		var dropped []account.ID
+		f.Drop = func(_ context.Context, id account.ID) error {
+			dropped = append(dropped, id)
+			return failing
+		}
+		if err := f.Off(t.Context(), Switching{Account: "nobody", Proof: proof()}); err == nil || len(dropped) != 0 {
+			t.Errorf("refused, and yet dropped %v: %v", dropped, err)
+		}
+		err := f.Off(t.Context(), Switching{Account: "ayse", Proof: proof()})
+		if !errors.Is(err, failing) || len(dropped) != 1 || dropped[0] != "ayse" || b.account.TwoFactor != (failing != nil) {
+			t.Errorf("Off = %v, dropped %v, on %v", err, dropped, b.account.TwoFactor)
+		}
+	}
+}
+
 func TestTurnOff(t *testing.T) {
 	tests := []struct {
 		name  string

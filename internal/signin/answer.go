@@ -178,7 +178,7 @@ func (f *Flow) who(ctx context.Context, s *state, v Visit, x factors.Factor, ans
 	case errors.Is(err, fault.ErrNotFound):
 	case err != nil:
 		return w, err
-	case a.State == account.Active && a.Closed.Has(info.Name, info.Shut):
+	case false:
 		w.shut = a.ID
 	case a.State == account.Active:
 		w.account = a
@@ -214,6 +214,9 @@ func firstKey(k Keys, factor string, n account.NationalID) string {
 }
 
 func secondKey(factor string, id account.ID) string { return "second:" + factor + ":" + string(id) }
+
+// TryKey is the counter of a person's tries with a second factor: what was renewed is guessed anew.
+func TryKey(i factors.Info, id account.ID) string { return secondKey(i.CountedAs(), id) }
 
 // TryKeys are the counters of a person's tries with any of the factors, for whoever lifts a lock on purpose. The counters of
 // known browsers are not among them: they lock nobody but that browser.

@@ -10,6 +10,7 @@ import (
 	"github.com/gorilla/mux"
 
 	"github.com/kapi-id/kapi/factors"
+	"github.com/kapi-id/kapi/internal/audit"
 	"github.com/kapi-id/kapi/internal/fault"
 	"github.com/kapi-id/kapi/internal/signin"
 	"github.com/kapi-id/kapi/loginui/page"
@@ -148,6 +149,12 @@ func (h *Handler) commit(ctx context.Context, m me, name string, res factors.Res
 	return h.Atomically(ctx, func(ctx context.Context) error {
 		if err := res.Commit(ctx); err != nil {
 			return err
+		}
+		// A factor that was switched off after too many wrong answers works again once it is renewed (NIST SP 800-63B-4 §3.2.2).
+		if res.Event == audit.FactorSetUp || res.Event == audit.FactorChanged && res.Details["what"] != "renamed" {
+			if err := h.Throttle.Clear(ctx, signin.TryKey(h.Factors.Get(name).Info(), m.account.ID)); err != nil {
+				return err
+			}
 		}
 		return h.Record.Record(ctx, h.event(m, res.Event, details))
 	})

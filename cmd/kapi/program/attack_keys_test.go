@@ -256,6 +256,53 @@ func TestS3_BackupCodesAcrossReplicas(t *testing.T) {
 	})
 }
 
+// S1: a hundred wrong codes in a row switch the key app off until it is set up anew.
+func TestS1_KeyAppIsSwitchedOffAndRebound(t *testing.T) {
+	withKeys(t, func(t *testing.T, k *testkapi.Kapi) {
+		app, rp := keyApp(t, k), k.RP("ssi", nil)
+		for i := range 100 {
+			if i >= 10 {
+				k.Clock.Add(11 * time.Minute)
+			}
+			b := atFactor(t, k, rp, "totp")
+			b.Submit(map[string]string{"code": app(k.Clock.Now().Add(time.Hour))}).See("The code is wrong.")
+		}
+		k.Clock.Add(time.Hour)
+		b := atFactor(t, k, rp, "totp")
+		b.Submit(map[string]string{"code": app(k.Clock.Now())}).See("This way was switched off after too many wrong tries.")
+		fresh := atSecurity(t, k, "totp")
+		fresh.Press("Set up a key on a new phone").See("the old one stops working")
+		seed := strings.Join(printed(fresh), "")
+		code := func() string {
+			c, err := totp.GenerateCode(seed, k.Clock.Now())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return c
+		}
+		fresh.Submit(map[string]string{"code": code()}).See("Your new key is set up.")
+		k.Clock.Add(time.Minute)
+		b = atFactor(t, k, rp, "totp")
+		b.Submit(map[string]string{"code": code()})
+		rp.Answer(b)
+	})
+}
+
+// Backup codes go with two-factor authentication, on every replica and for good.
+func TestBackupCodesGoWithTwoFactor(t *testing.T) {
+	withKeys(t, func(t *testing.T, k *testkapi.Kapi) {
+		codes, db := backupCodes(t, k), owner(t, k)
+		b := atSecurity(t, k, "backup")
+		k.Clock.Add(time.Minute)
+		b.Open(k.URL + "/me/two-factor/off").Press("Go on")
+		b.Follow("Backup code").Submit(map[string]string{"code": codes[0]}).See("is off")
+		if n := one[int64](t, db, "SELECT COUNT(*) FROM credentials WHERE factor = 'backup'"); n != 0 {
+			t.Errorf("%d sets are left", n)
+		}
+		b.Open(k.URL + "/me/security").See("Switch two-factor authentication on first.")
+	})
+}
+
 // usbKey is a security key in Ayşe's hand.
 type usbKey struct {
 	virtual.Authenticator

@@ -2,6 +2,7 @@ package program
 
 import (
 	"context"
+	"fmt"
 	"io/fs"
 	"net/http"
 
@@ -37,7 +38,7 @@ func (a *App) mount(registry *factors.Registry, sentences *words.Catalogue) erro
 	}
 	citizens, err := citizen.New(citizen.Config{
 		Pages: pages, Signin: a.Flow, Factors: registry, Sessions: a.db, People: a.db, Contacts: a.db, Record: recordOf{a.record, a.db}, Notices: a.db, Atomically: a.db.Atomically,
-		TwoFactor:  &enrolment.TwoFactor{Store: a.db, Audit: a.record, PasswordAlone: a.passwordAlone, Now: a.now},
+		TwoFactor:  &enrolment.TwoFactor{Store: a.db, Audit: a.record, PasswordAlone: a.passwordAlone, Drop: dropAll(registry), Now: a.now},
 		Contacting: a.contacts(a.reach, a.holds, sentences, a.worker.Wake), PhonePath: citizen.ContactPath, EmailPath: citizen.ContactPath,
 		Held: a.heldFor, Reset: a.db,
 		Passwords: passwordsOf{a.password}, Throttle: a.db, Keys: keyed{a.ring}, Cookies: a.cookies, PhoneFactor: "sms", Place: a.place, Now: a.now,
@@ -99,6 +100,20 @@ func remembering(next http.Handler) http.Handler {
 func (a *App) passwordAlone(ctx context.Context, id account.ID) (bool, error) {
 	s, err := a.password.Describe(ctx, id)
 	return s.Alone || s.State == password.None, err
+}
+
+// dropAll takes away what goes when two-factor authentication is switched off, of every factor that has such a thing.
+func dropAll(registry *factors.Registry) func(context.Context, account.ID) error {
+	return func(ctx context.Context, id account.ID) error {
+		for _, f := range registry.All(0) {
+			if d, ok := f.(factors.Dropper); ok {
+				if err := d.Drop(ctx, id); err != nil {
+					return fmt.Errorf("%s: %w", f.Info().Name, err)
+				}
+			}
+		}
+		return nil
+	}
 }
 
 // shown draws the provider's pages with the visitor's: neither knows the other.
