@@ -70,3 +70,16 @@ func (p *Phone) Code(t testing.TB, number string, n int) string {
 	t.Fatalf("%s: %v: %v", number, errNoCode, slices.Clone(p.Inbox(number)))
 	return ""
 }
+
+// Told waits for the n-th notice to the number or address (from 1), as Code does, and returns it.
+func (p *Phone) Told(t testing.TB, to string, n int) string {
+	t.Helper()
+	for range 2000 {
+		if texts := p.Notices(to); len(texts) >= n {
+			return texts[n-1]
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatalf("%s: notice %d did not come: %q", to, n, p.Notices(to))
+	return ""
+}
