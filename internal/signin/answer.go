@@ -178,7 +178,7 @@ func (f *Flow) who(ctx context.Context, s *state, v Visit, x factors.Factor, ans
 	case errors.Is(err, fault.ErrNotFound):
 	case err != nil:
 		return w, err
-	case false:
+	case a.State == account.Active && a.Closed.Has(info.Name, info.Shut):
 		w.shut = a.ID
 	case a.State == account.Active:
 		w.account = a
