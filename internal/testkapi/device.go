@@ -27,7 +27,7 @@ func (k *Kapi) Device(name string) *devicetest.Device {
 		k.T.Fatal(err)
 	}
 	d := devicetest.New(k.URL, k.now)
-	d.Name = name
+	d.Name, d.App = name, "android/1.0.0"
 	d.Push = map[string]string{"kind": "fcm", "token": "token-of-" + devicetest.Random(9)}
 	d.Bodies = func(r *http.Request, body []byte, status int, header http.Header, answer []byte) {
 		if err := c.Check(r, body, status, header, answer); err != nil {

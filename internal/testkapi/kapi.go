@@ -8,6 +8,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -32,7 +33,7 @@ type Options struct {
 	Factors  program.Lines             // of factors, beside the usual ones
 	Settings map[string]string         // further ones, by name without KAPI_
 	Gateway  notify.Gateway            // instead of the phone
-	Channels map[string][]notify.Route // beside SMS: "sim", "messenger", "mail"; none are there otherwise
+	Channels map[string][]notify.Route // beside SMS and push, which are the phone's: "sim", "messenger", "mail"; none are there otherwise
 	RealTime bool                      // the machine's clock and the real minimum answer time, for benchmarks
 	Password password.Options          // Hooks.Hashed is taken
 	Host     string                    // of the issuer; "" = the bare address, at which browsers offer no security keys
@@ -165,8 +166,9 @@ func (k *Kapi) options(o Options) program.Options {
 	}
 	po := program.Options{
 		Log: slog.New(slog.NewJSONHandler(k.Log, &slog.HandlerOptions{Level: slog.LevelDebug})), Password: p, Counter: k.Counter,
-		Factors: o.Factors, Routes: []notify.Route{{Gateway: gateway, Weight: 1}}, Channels: o.Channels,
+		Factors: o.Factors, Routes: []notify.Route{{Gateway: gateway, Weight: 1}}, Channels: map[string][]notify.Route{"push": {{Gateway: gateway, Weight: 1}}},
 	}
+	maps.Copy(po.Channels, o.Channels)
 	if !o.RealTime {
 		po.Now, po.Database = k.Clock.Now, k.Clock.Now
 		po.Pause = func(_ context.Context, d time.Duration) { k.Paused.Add(int64(d)) }
