@@ -20,6 +20,8 @@ type Audience interface{ Mount(r *mux.Router) }
 //	/signin/{id}…        visitor  every step of a sign-in
 //	/ /help /privacy /about  visitor
 //	/me…                 citizen  a person's own account
+//	/not-me…             citizen  what the link of a notice leads to
+//	/app…                app      the phone app: a shell, its service worker and manifest
 //	/recover… /undo      recovery  a new password for a forgotten one; undoing a change
 //
 // Each audience keeps its own table in its Mount. Everything that is a form goes through page.Pages.Post.
