@@ -2,6 +2,7 @@ package enrolment
 
 import (
 	"context"
+	"crypto/hmac"
 	"encoding/base64"
 	"errors"
 	"strings"
@@ -149,7 +150,7 @@ func (c *Contacts) link(ctx context.Context, link string) (id account.ID, token 
 	if err != nil {
 		return "", "", t, err
 	}
-	if e := pendingEmail(&k); t.Account != id || e == nil || e.Address != string(t.Data) {
+	if e := pendingEmail(&k); t.Account != id || e == nil || e.Address != string(t.Data) || !hmac.Equal(t.Secret, c.linkMAC(id, token, e.Address)) {
 		return "", "", t, errLink
 	}
 	return id, token, t, nil

@@ -16,7 +16,7 @@ import (
 
 // SelfAsk is what Kapi's own pages want of a sign-in.
 type SelfAsk struct {
-	Path   string        // where to go afterwards: "/me" or below, with its query
+	Path   string        // where to go afterwards: "/me" or below, with its query, or "/app"
 	Want   acr.Level     // None = whatever the person has
 	MaxAge time.Duration // 0 = a living session is enough
 }
@@ -100,7 +100,7 @@ func selfPath(path string) (string, bool) {
 	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || u.Fragment != "" || strings.Contains(u.Path, "..") || strings.Contains(u.Path, "//") {
 		return "", false
 	}
-	return path, u.Path == "/me" || strings.HasPrefix(u.Path, "/me/")
+	return path, u.Path == "/me" || u.Path == "/app" || strings.HasPrefix(u.Path, "/me/")
 }
 
 // Deed is a change of their own account that a signed-in person confirms with a second factor.

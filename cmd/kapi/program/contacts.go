@@ -106,13 +106,17 @@ Example:
 
 func (c personVouchCmd) Run(ctx context.Context, con *console) error {
 	return c.with(ctx, con, func(x *opened) error {
-		n, reason, err := officeAsks(c.NationalID, c.Reason)
-		if err != nil {
-			return err
-		}
-		err = x.contacts(nil, noHolds{}, nil, func() {}).Vouch(ctx, n, c.Phone, reason, audit.Event{Actor: "cli"})
-		return officeSays(con, err, "the phone is ID-verified")
+		return officeSays(con, x.VouchPhone(ctx, c.NationalID, c.Phone, c.Reason), "the phone is ID-verified")
 	})
+}
+
+// VouchPhone is what the command of that name does.
+func (x *opened) VouchPhone(ctx context.Context, nationalID, phone, reason string) error {
+	n, reason, err := officeAsks(nationalID, reason)
+	if err != nil {
+		return err
+	}
+	return x.contacts(nil, noHolds{}, nil, func() {}).Vouch(ctx, n, phone, reason, audit.Event{Actor: "cli"})
 }
 
 type personUnblockCmd struct {
@@ -131,16 +135,21 @@ Example:
 
 func (c personUnblockCmd) Run(ctx context.Context, con *console) error {
 	return c.with(ctx, con, func(x *opened) error {
-		n, reason, err := officeAsks(c.NationalID, c.Reason)
-		if err != nil {
-			return err
-		}
-		a, err := x.db.AccountByNationalID(ctx, n)
-		if err == nil {
-			err = x.simCards().Unblock(ctx, a.ID, simblock.ByOffice, audit.Event{Actor: "cli"}, map[string]string{"reason": reason})
-		}
-		return officeSays(con, err, "unblocked")
+		return officeSays(con, x.UnblockSIM(ctx, c.NationalID, c.Reason), "unblocked")
 	})
+}
+
+// UnblockSIM is what the command of that name does.
+func (x *opened) UnblockSIM(ctx context.Context, nationalID, reason string) error {
+	n, reason, err := officeAsks(nationalID, reason)
+	if err != nil {
+		return err
+	}
+	a, err := x.db.AccountByNationalID(ctx, n)
+	if err != nil {
+		return err
+	}
+	return x.simCards().Unblock(ctx, a.ID, simblock.ByOffice, audit.Event{Actor: "cli"}, map[string]string{"reason": reason})
 }
 
 func officeAsks(number, reason string) (account.NationalID, string, error) {
