@@ -80,6 +80,9 @@ func (a *assets) path(name string) string {
 	return Static + source + "-" + a.hashes[source] + "/" + file
 }
 
+// Asset is the address of SOURCE/FILE, "" if there is no such asset.
+func (p *Pages) Asset(name string) string { return p.assets.path(name) }
+
 // of lists the style and the script that pages of a source link besides those of the layout.
 func (a *assets) of(source string) (styles, scripts []string) {
 	if source == "page" {

@@ -10,6 +10,7 @@
 //
 //	{{define "heading"}}…{{end}}   words of the h1 and of the title; text, no markup
 //	{{define "main"}}…{{end}}      what stands below the heading
+//	{{define "head"}}…{{end}}      optional: what the document's head has besides, such as a manifest
 //
 // Definitions are private to their file; one with the name of a shared component (layout/components.html,
 // layout/icons.html) takes its place on that page. A style.css and a script.js (an ES module) in the folder of a source are linked from its pages.

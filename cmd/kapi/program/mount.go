@@ -17,6 +17,7 @@ import (
 	"github.com/kapi-id/kapi/internal/web"
 	"github.com/kapi-id/kapi/internal/words"
 	"github.com/kapi-id/kapi/loginui"
+	phoneapp "github.com/kapi-id/kapi/loginui/app"
 	"github.com/kapi-id/kapi/loginui/citizen"
 	"github.com/kapi-id/kapi/loginui/page"
 	recoverypages "github.com/kapi-id/kapi/loginui/recovery"
@@ -46,6 +47,10 @@ func (a *App) mount(registry *factors.Registry, sentences *words.Catalogue) erro
 	if err != nil {
 		return err
 	}
+	phone, err := phoneapp.New(phoneapp.Config{Pages: pages, Enter: citizens.EnterAt(phoneapp.Path), Reader: appReader(citizens, registry)})
+	if err != nil {
+		return err
+	}
 	recoveries, err := a.recoveryPages(pages, a.recoveries(registry, sentences))
 	if err != nil {
 		return err
@@ -67,7 +72,7 @@ func (a *App) mount(registry *factors.Registry, sentences *words.Catalogue) erro
 	server.Mount(r)
 	partners.Mount(r)
 	a.machines(r, registry)
-	loginui.Mount(r, pages, visitors, citizens, recoveries)
+	loginui.Mount(r, pages, visitors, citizens, phone, recoveries)
 	a.Handler = web.Chain(r, web.Options{Log: a.log, Trusted: a.TrustedProxies, Broken: pages.Broken})
 	a.Metrics = a.metrics.handler()
 	return nil
@@ -75,7 +80,7 @@ func (a *App) mount(registry *factors.Registry, sentences *words.Catalogue) erro
 
 // catalogue holds every sentence of the program.
 func catalogue(registry *factors.Registry) (*words.Catalogue, error) {
-	sources := []fs.FS{page.Words(), visitor.Words(), citizen.Words(), recoverypages.Words(), notice.Words(), provider.Words, code.Words(), enrolment.ContactWords()}
+	sources := []fs.FS{page.Words(), visitor.Words(), citizen.Words(), recoverypages.Words(), phoneapp.Words(), notice.Words(), provider.Words, code.Words(), enrolment.ContactWords()}
 	for _, f := range registry.All(0) {
 		sources = append(sources, f.Pages())
 	}
@@ -85,7 +90,7 @@ func catalogue(registry *factors.Registry) (*words.Catalogue, error) {
 func (a *App) makePages(registry *factors.Registry, catalogue *words.Catalogue) (*page.Pages, error) {
 	return page.New(page.Config{
 		Catalogue: catalogue, Cookies: a.cookies, Issuer: a.Issuer, Operator: a.Operator, Now: a.now, Log: a.log,
-		Sources: append([]page.Source{visitor.Source(), citizen.Source(), recoverypages.Source()}, visitor.FactorSources(registry, citizen.FactorHost, citizen.Host)...),
+		Sources: append([]page.Source{visitor.Source(), citizen.Source(), recoverypages.Source(), phoneapp.Source()}, visitor.FactorSources(registry, citizen.FactorHost, citizen.Host)...),
 	})
 }
 
