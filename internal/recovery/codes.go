@@ -140,7 +140,7 @@ func (f *Flow) deliver(ctx context.Context, t Transaction, v Visit, p *pending) 
 
 func (f *Flow) enqueue(ctx context.Context, t Transaction, v Visit, p *pending) error {
 	m := notify.Message{Channel: "sms", Account: t.Account, To: t.Phone, Ticket: p.ticket.ID, Deadline: p.ticket.ExpiresAt, CreatedAt: f.now()}
-	minutes := int(p.ticket.ExpiresAt.Sub(f.now())/time.Minute) + 1
+	minutes := int((p.ticket.ExpiresAt.Sub(f.now()) + time.Minute - 1) / time.Minute)
 	if p.line == byMail {
 		m.Channel, m.To = "mail", t.Email
 		m.Text = f.Words.Text(v.Lang, "recovery.mail.subject", nil) + "\n" + f.Words.Text(v.Lang, "recovery.mail.text", map[string]any{"code": p.code, "n": minutes})
