@@ -255,22 +255,15 @@ func random(n int) string {
 // clean makes text fit for a line on a phone: no control, formatting or bidirectional characters, which could reorder the words
 // around it, single spaces, at most most characters.
 func clean(s string, most int) string {
-	var b strings.Builder
-	n := 0
-	for _, word := range strings.Fields(s) {
-		if n > 0 {
-			b.WriteByte(' ')
-			n++
+	s = strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsSpace(r):
+			return ' '
+		case !unicode.IsGraphic(r) || r == unicode.ReplacementChar:
+			return -1
 		}
-		for _, r := range word {
-			if !unicode.IsGraphic(r) || r == unicode.ReplacementChar {
-				continue
-			}
-			if n++; n > most {
-				return strings.TrimSpace(b.String())
-			}
-			b.WriteRune(r)
-		}
-	}
-	return strings.TrimSpace(b.String())
+		return r
+	}, s)
+	runes := []rune(strings.Join(strings.Fields(s), " "))
+	return strings.TrimSpace(string(runes[:min(len(runes), most)]))
 }
