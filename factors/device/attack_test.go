@@ -86,7 +86,10 @@ func TestD1_OnlyTheDeviceApproves(t *testing.T) {
 	b.still("bent proofs", try, v)
 
 	// A page of another site, with the person's cookies: no proof, nothing.
-	b.dev.Bend = func(r *http.Request) { r.Header.Set("Cookie", "kapi_session=x; kapi_browser=y"); r.Header.Set("Origin", "https://rp.example") }
+	b.dev.Bend = func(r *http.Request) {
+		r.Header.Set("Cookie", "kapi_session=x; kapi_browser=y")
+		r.Header.Set("Origin", "https://rp.example")
+	}
 	wants(t, "cookies", b.dev.Send("POST", path, good, ""), http.StatusUnauthorized, "unproven")
 	b.dev.Bend = nil
 	// No state by GET.

@@ -35,7 +35,9 @@ type bench struct {
 	dev *devicetest.Device
 }
 
-func newBench(t *testing.T) *bench { return benchOver(t, factortest.NewKit(factortest.Start), device.Options{}) }
+func newBench(t *testing.T) *bench {
+	return benchOver(t, factortest.NewKit(factortest.Start), device.Options{})
+}
 
 func benchOver(t *testing.T, kit *factortest.Kit, o device.Options) *bench {
 	t.Helper()

@@ -219,7 +219,9 @@ func TestLost(t *testing.T) {
 	if err := b.f.Lose(t.Context(), owner, due); err != nil {
 		t.Fatal(err)
 	}
-	var me struct{ Lost *struct{ Since, Removal time.Time } }
+	var me struct {
+		Lost *struct{ Since, Removal time.Time }
+	}
 	if err := json.Unmarshal(b.dev.Me().Body, &me); err != nil || me.Lost == nil || !me.Lost.Removal.Equal(due) {
 		t.Errorf("the device shows %+v %v", me, err)
 	}
