@@ -40,6 +40,7 @@ func settings(t *testing.T) map[string]string {
 		t.Fatalf("only %d settings found in the help:\n%s", len(all), out.String())
 	}
 	delete(all, "KAPI_TEST_CLOCK") // of test builds
+	delete(all, "KAPI_FAIL")
 	return all
 }
 

@@ -37,12 +37,16 @@ func commands(t *testing.T) (out [][]string) {
 	return out
 }
 
+// argument of a command line; one with spaces in it stands in quotes.
+var argument = regexp.MustCompile(`"[^"]*"|\S+`)
+
 // understood says what is wrong with a command line, "" if nothing: it is parsed, with a file that is not there and a
 // setting that does not exist, so that nothing is done.
 func understood(t *testing.T, line string) string {
 	t.Helper()
 	var environ, args []string
-	for i, w := range strings.Fields(line) {
+	for i, w := range argument.FindAllString(line, -1) {
+		w = strings.Trim(w, `"`)
 		name, _, isVariable := strings.Cut(w, "=")
 		switch {
 		case isVariable && strings.HasPrefix(name, "KAPI_") && len(args) == 0:
