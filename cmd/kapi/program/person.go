@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/kapi-id/kapi/factors"
 	"github.com/kapi-id/kapi/factors/password"
@@ -19,6 +20,7 @@ import (
 type personCmd struct {
 	Apply      personApplyCmd   `cmd:"" help:"Bring people in from a file of the civil registry, or for tests."`
 	Unlock     personUnlockCmd  `cmd:"" help:"Lift the locks that wrong answers have put on a person."`
+	Release    personReleaseCmd `cmd:"" help:"Lift what a recovery or a lost device holds for a day."`
 	VouchPhone personVouchCmd   `cmd:"" help:"Say that a phone is a person's, who was seen with the ID card."`
 	UnblockSIM personUnblockCmd `cmd:"" name:"unblock-sim" help:"Let codes go to a number again whose SIM card was changed."`
 }
@@ -112,6 +114,50 @@ func (c personUnlockCmd) Run(ctx context.Context, con *console) error {
 			return err
 		}
 		_, err = fmt.Fprintln(con.out, "unlocked")
+		return err
+	})
+}
+
+type personReleaseCmd struct {
+	configured
+	NationalID string `arg:"" help:"ID number."`
+}
+
+func (personReleaseCmd) Help() string {
+	return `After a new password for a forgotten one nobody can change the person's ways to sign in for a day; after an undone one nobody can
+recover again for a day; and a device that is said to be lost is removed a day later. This ends all three. Make sure by other means who
+is asking. The record says that it was done.
+
+Example:
+  kapi person release 10000000146`
+}
+
+func (c personReleaseCmd) Run(ctx context.Context, con *console) error {
+	return c.with(ctx, con, func(x *opened) error {
+		n, err := account.ParseNationalID(c.NationalID)
+		if err != nil {
+			return errors.New("this is no ID number: 11 digits with a right checksum")
+		}
+		a, err := x.db.AccountByNationalID(ctx, n)
+		if errors.Is(err, fault.ErrNotFound) {
+			return errors.New("there is no such person")
+		}
+		if err != nil {
+			return err
+		}
+		passwords, err := x.passwords(password.Options{})
+		if err != nil {
+			return err
+		}
+		lifted, err := x.heldBack(passwords, nil, nil).Lift(ctx, a.ID, audit.Event{Actor: "cli"})
+		if err != nil {
+			return err
+		}
+		if len(lifted) == 0 {
+			_, err = fmt.Fprintln(con.out, "nothing was held")
+			return err
+		}
+		_, err = fmt.Fprintln(con.out, "released:", strings.Join(lifted, ", "))
 		return err
 	})
 }

@@ -22,13 +22,15 @@ import (
 
 // composed are the keys that are put together while the program runs, by their beginnings, and what follows.
 var composed = map[string]string{
-	"factor.":        "the name of a factor; visitor.New refuses a factor without",
-	"fault.":         "the kind of a fault, for one without a sentence of its own",
-	"scope.":         "a scope, on the consent page",
-	"password.rule.": "a rule for new passwords",
-	"notice.do.":     "what a notice recommends; a test of the rules looks",
-	"me.method.":     "a value of amr, in a person's history",
-	"me.level.":      "a level of assurance, in a person's sessions",
+	"factor.":            "the name of a factor; visitor.New refuses a factor without",
+	"fault.":             "the kind of a fault, for one without a sentence of its own",
+	"scope.":             "a scope, on the consent page",
+	"recovery.reason.":   "what has happened, where a forgotten password is renewed",
+	"recovery.document.": "an identity document, there",
+	"password.rule.":     "a rule for new passwords",
+	"notice.do.":         "what a notice recommends; a test of the rules looks",
+	"me.method.":         "a value of amr, in a person's history",
+	"me.level.":          "a level of assurance, in a person's sessions",
 }
 
 // endings belong to another key: the heading over a fault's page, the text below a sentence.
