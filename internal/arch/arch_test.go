@@ -56,6 +56,7 @@ var homes = map[string][]string{
 	"github.com/coreos/go-oidc/":           {"internal/sim", "e2e", "internal/testkapi", "cmd"},
 	"golang.org/x/oauth2":                  {"internal/sim", "e2e", "internal/testkapi", "cmd"},
 	"github.com/linxGnu/gosmpp":            {"internal/notify/gateway/smpp"},
+	"github.com/SherClockHolmes/":          {"internal/notify/gateway/webpush"},
 	"github.com/alecthomas/kong":           {"cmd"},
 	"github.com/prometheus/client_golang":  {"cmd"},
 	"github.com/chromedp/":                 {"e2e"},

@@ -6,11 +6,13 @@ import (
 	"time"
 )
 
-// Failure says what a failed Send means for the message. Make it with NotSent, Busy, Refused or Unsure.
+// Failure says what a failed Send means for the message. Make it with NotSent, Busy, Later, Refused, Gone or Unsure.
 type Failure struct {
 	Certain    bool          // the message certainly did not go out: another gateway may try
 	Final      bool          // it is the message's fault (a number nobody serves): this gateway will never take it
 	Silent     bool          // the gateway did not answer at all; a few in a row open the breaker at once
+	Gone       bool          // nobody is at that address any more: Options.Gone hears of it
+	Here       bool          // it is about this receiver, and says nothing about the gateway
 	RetryAfter time.Duration // what the gateway asked for
 	Err        error         // for the log; never holds a number or a text
 }
@@ -27,6 +29,14 @@ func NotSent(err error, silent bool) *Failure {
 func Busy(err error, after time.Duration) *Failure {
 	return &Failure{Certain: true, RetryAfter: after, Err: err}
 }
+
+// Later: the receiver has to wait, as the gateway said before, and was not asked again.
+func Later(err error, after time.Duration) *Failure {
+	return &Failure{Certain: true, Here: true, RetryAfter: after, Err: err}
+}
+
+// Gone: the gateway knows the address no more, or it is none that it could ever know.
+func Gone(err error) *Failure { return &Failure{Certain: true, Final: true, Gone: true, Err: err} }
 
 // Refused: the gateway will not carry this message, however often it is asked.
 func Refused(err error) *Failure { return &Failure{Certain: true, Final: true, Err: err} }

@@ -5,6 +5,8 @@ package notify
 
 import (
 	"context"
+	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/kapi-id/kapi/internal/account"
@@ -13,15 +15,31 @@ import (
 // Message is one outbox row. To and Text are sealed at rest and wiped when the row is closed.
 type Message struct {
 	ID        string // UUIDv7; also the idempotency key at the gateway
-	Channel   string // "sms"
+	Channel   string // "sms", "sim", "messenger", "mail", or what PushChannel says
 	Dedupe    string // a second row with the same value is not stored; "" = no check
 	Account   account.ID
-	To        string // E.164
+	To        string // E.164, an e-mail address, or the JSON of a push subscription
 	Text      string
 	Ticket    string // the one-time code it carries: used, replaced or expired, the message is dropped
 	Deadline  time.Time
 	Attempts  int // claims so far, the present one included
 	CreatedAt time.Time
+}
+
+// PushKinds are the kinds of push services: Web Push, and those of Google, Apple and Huawei for native apps.
+var PushKinds = []string{"webpush", "fcm", "apns", "hms"}
+
+// PushChannel is the channel of a push to a subscription, a JSON object whose "kind" is one of PushKinds. Each kind is a channel
+// of its own with its own gateway and breaker, so that a push service that hangs holds up no other. What is of no kind goes by "push",
+// which has no gateway.
+func PushChannel(to string) string {
+	var s struct {
+		Kind string `json:"kind"`
+	}
+	if json.Unmarshal([]byte(to), &s) != nil || !slices.Contains(PushKinds, s.Kind) {
+		return "push"
+	}
+	return "push-" + s.Kind
 }
 
 // Hold is the longest time a living worker keeps a claimed message: an Outbox may take an older claim for that of a dead one.

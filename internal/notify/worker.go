@@ -35,7 +35,7 @@ type Route struct {
 type Watch struct {
 	// Sent: one call ended after took; outcome is "sent", "not_sent", "refused", "unsure".
 	Sent func(channel, gateway, outcome string, took time.Duration)
-	// Closed: a message will not be tried again; reason is "expired", "refused", "unsure" or "no_route".
+	// Closed: a message will not be tried again; reason is "expired", "refused", "gone", "unsure" or "no_route".
 	Closed func(channel, reason string)
 	// Turned: the breaker of a gateway changed its state.
 	Turned func(gateway string, s State)
@@ -51,6 +51,8 @@ type Options struct {
 	Now     func() time.Time
 	Watch   Watch
 	Timeout time.Duration // of one call; 0 = 5 s
+	// Gone hears that nobody is at the address of a message any more, so that whoever keeps it may say so; nil = nobody listens.
+	Gone func(ctx context.Context, m Message) error
 }
 
 // Worker takes messages from the outbox and hands them to gateways. One runs in each process.
@@ -61,6 +63,7 @@ type Worker struct {
 	now     func() time.Time
 	watch   Watch
 	timeout time.Duration
+	gone    func(ctx context.Context, m Message) error
 
 	wake   chan struct{}
 	flying atomic.Int64
@@ -81,7 +84,7 @@ type line struct {
 func New(o Options) *Worker {
 	w := &Worker{
 		outbox: o.Outbox, lines: map[string][]*line{}, aloft: map[string]*atomic.Int64{}, log: o.Log, now: o.Now, watch: o.Watch,
-		timeout: o.Timeout, wake: make(chan struct{}, 1),
+		timeout: o.Timeout, gone: o.Gone, wake: make(chan struct{}, 1),
 	}
 	if w.timeout <= 0 {
 		w.timeout = sendTimeout
@@ -255,6 +258,10 @@ func (w *Worker) deliver(ctx context.Context, m Message) {
 			w.close(ctx, m, "unsure")
 			return
 		}
+		if f.Gone {
+			w.forget(ctx, m)
+			return
+		}
 		refused = refused && f.Final
 		last = f
 	}
@@ -332,6 +339,10 @@ func verdict(f *Failure) (Result, string) {
 		return Good, "sent"
 	case f.Final:
 		return Good, "refused"
+	case f.Here && f.Certain:
+		return Good, "not_sent"
+	case f.Here:
+		return Good, "unsure"
 	case !f.Certain:
 		return Silent, "unsure"
 	case f.Silent:
@@ -374,6 +385,17 @@ func (w *Worker) sent(ctx context.Context, m Message, l *line) {
 		}
 		return w.outbox.Sent(ctx, m.ID, l.Gateway.Name(), w.now())
 	})
+}
+
+// forget gives m up and tells that its address is nobody's.
+func (w *Worker) forget(ctx context.Context, m Message) {
+	w.close(ctx, m, "gone")
+	if w.gone == nil {
+		return
+	}
+	if err := w.gone(ctx, m); err != nil { // the next message finds out again
+		w.log.Error("outbox: an address that is nobody's could not be marked", "id", m.ID, "channel", m.Channel, "error", err)
+	}
 }
 
 // close gives m up.

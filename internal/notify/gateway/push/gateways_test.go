@@ -1,0 +1,442 @@
+package push_test
+
+import (
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/kapi-id/kapi/internal/notify"
+	"github.com/kapi-id/kapi/internal/notify/gateway/apns"
+	"github.com/kapi-id/kapi/internal/notify/gateway/fcm"
+	"github.com/kapi-id/kapi/internal/notify/gateway/hms"
+	"github.com/kapi-id/kapi/internal/notify/gateway/webpush"
+	sim "github.com/kapi-id/kapi/internal/sim/push"
+)
+
+var rsaKey = sync.OnceValue(func() *rsa.PrivateKey {
+	k, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		panic(err)
+	}
+	return k
+})
+
+func inPEM(t testing.TB, key crypto.Signer) string {
+	t.Helper()
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+}
+
+// world is a simulated push service with TLS and HTTP/2, the four gateways that send to it, and a clock.
+type world struct {
+	*sim.Service
+	url      string
+	roots    *x509.CertPool
+	gateways map[string]notify.Gateway
+	mu       sync.Mutex
+	at       time.Time
+}
+
+func (w *world) now() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.at
+}
+
+func (w *world) pass(d time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.at = w.at.Add(d)
+}
+
+var kinds = []string{webpush.Kind, fcm.Kind, apns.Kind, hms.Kind}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{at: time.Now().Truncate(time.Second), gateways: map[string]notify.Gateway{}}
+	apple, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Service = sim.New(sim.Config{
+		Now:  w.now,
+		FCM:  &sim.Google{Project: "kapi-test", Email: "push@kapi-test.iam.gserviceaccount.com", Key: &rsaKey().PublicKey},
+		APNs: &sim.Apple{KeyID: "ABCDE12345", Team: "TEAM567890", Topic: "org.example.kapi", Key: &apple.PublicKey},
+		HMS:  &sim.Huawei{App: "104000000", Secret: "s3cr3t&hms"},
+	})
+	s := httptest.NewUnstartedServer(w.Service)
+	s.EnableHTTP2 = true
+	s.StartTLS()
+	t.Cleanup(func() { w.Service.Close(); s.Close() })
+	w.url = s.URL
+	roots := x509.NewCertPool()
+	w.roots = roots
+	roots.AddCert(s.Certificate())
+	account, _ := json.Marshal(map[string]string{
+		"type": "service_account", "project_id": "kapi-test", "private_key_id": "k1", "private_key": inPEM(t, rsaKey()),
+		"client_email": "push@kapi-test.iam.gserviceaccount.com", "token_uri": s.URL + "/token",
+	})
+	key, err := webpush.NewKey(func(int) []byte { b := make([]byte, 32); rand.Read(b); return b })
+	if err != nil {
+		t.Fatal(err)
+	}
+	add := func(kind string, g notify.Gateway, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.gateways[kind] = g
+	}
+	web, err := webpush.New(webpush.Config{Name: "webpush", Key: key, Contact: "https://login.example.org", Hosts: []string{"127.0.0.1"}, Loopback: true, Roots: roots, Now: w.now})
+	add("webpush", web, err)
+	google, err := fcm.New(fcm.Config{Name: "fcm", Account: account, Base: s.URL, Roots: roots, Now: w.now})
+	add("fcm", google, err)
+	cupertino, err := apns.New(apns.Config{Name: "apns", Key: []byte(inPEM(t, apple)), KeyID: "ABCDE12345", Team: "TEAM567890", Topics: []string{"org.example.kapi"}, Base: s.URL, Roots: roots, Now: w.now})
+	add("apns", cupertino, err)
+	huawei, err := hms.New(hms.Config{Name: "hms", Account: []byte(`{"app_id":"104000000","client_secret":"s3cr3t&hms"}`), Base: s.URL, TokenURL: s.URL + "/oauth2/v3/token", Roots: roots, Now: w.now})
+	add("hms", huawei, err)
+	return w
+}
+
+const note = `{"kind":"approval","id":"AbC_-123"}`
+
+func (w *world) message(sub map[string]string) notify.Message {
+	to, _ := json.Marshal(sub)
+	return notify.Message{ID: "0198c0de-0000-7000-8000-000000000001", Channel: notify.PushChannel(string(to)), Account: "a", To: string(to), Text: note,
+		Deadline: w.now().Add(90*time.Second + 700*time.Millisecond), CreatedAt: w.now()}
+}
+
+func each(t *testing.T, test func(t *testing.T, w *world, kind string, g notify.Gateway, m notify.Message)) {
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			test(t, w, kind, w.gateways[kind], w.message(w.Install(w.url, kind)))
+		})
+	}
+}
+
+func failure(t *testing.T, err error) *notify.Failure {
+	t.Helper()
+	var f *notify.Failure
+	if !errors.As(err, &f) || f == nil {
+		t.Fatalf("%v is no failure", err)
+	}
+	return f
+}
+
+// What arrives at the app is the kind and the id; what the service learns is how long, how urgent, and what replaces what.
+func TestArrives(t *testing.T) {
+	each(t, func(t *testing.T, w *world, kind string, g notify.Gateway, m notify.Message) {
+		if err := g.Send(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+		quiet := m
+		quiet.Text = `{"kind":"notice","id":"7"}`
+		if err := g.Send(t.Context(), quiet); err != nil {
+			t.Fatal(err)
+		}
+		got := w.Pushes()
+		if len(got) != 2 {
+			t.Fatalf("%+v", got)
+		}
+		var data map[string]any
+		if err := json.Unmarshal([]byte(got[0].Data), &data); err != nil {
+			t.Fatal(err)
+		}
+		aps, _ := json.Marshal(data["aps"])
+		delete(data, "aps")
+		if b, _ := json.Marshal(data); string(b) != `{"id":"AbC_-123","kind":"approval"}` {
+			t.Errorf("the app gets %s", b)
+		}
+		if kind == apns.Kind && string(aps) != `{"alert":{"loc-key":"push.approval","title-loc-key":"push.approval.title"},"sound":"default"}` {
+			t.Errorf("the lock screen gets %s", aps)
+		}
+		if p := got[0]; p.Kind != kind || p.Seconds != 90 || !p.Urgent || p.Topic == "" || p.Topic == got[1].Topic || got[1].Urgent {
+			t.Errorf("%+v", got)
+		}
+		if n := w.Tokens(); kind != webpush.Kind && n != 1 {
+			t.Errorf("%d tokens for two pushes", n)
+		}
+	})
+}
+
+// The table of faults: what each means for the message, and for the gateway.
+func TestO5_Answers(t *testing.T) {
+	for _, c := range []struct {
+		trouble sim.Trouble
+		want    notify.Failure
+	}{
+		{sim.Gone, notify.Failure{Certain: true, Final: true, Gone: true}},
+		{sim.Busy, notify.Failure{Certain: true, RetryAfter: 30 * time.Second}},
+		{sim.Failing, notify.Failure{Certain: true}},
+		{sim.Away, notify.Failure{Certain: true, RetryAfter: 30 * time.Second}},
+		{sim.Hang, notify.Failure{Silent: true}},
+		{sim.Drop, notify.Failure{Silent: true}},
+		{sim.Redirect, notify.Failure{Certain: true}},
+	} {
+		t.Run(string(c.trouble), func(t *testing.T) {
+			each(t, func(t *testing.T, w *world, kind string, g notify.Gateway, m notify.Message) {
+				if err := g.Send(t.Context(), m); err != nil { // so that there is a token
+					t.Fatal(err)
+				}
+				if err := w.Set(c.trouble); err != nil {
+					t.Fatal(err)
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				if c.trouble == sim.Hang { // the time limit of the worker, once the service has the request
+					before := w.Calls()
+					go func() {
+						for w.Calls() == before && ctx.Err() == nil {
+							time.Sleep(time.Millisecond)
+						}
+						cancel()
+					}()
+				}
+				f := failure(t, g.Send(ctx, m))
+				text := f.Err.Error()
+				got := *f
+				got.Err = nil
+				if got != c.want {
+					t.Errorf("%+v, want %+v", got, c.want)
+				}
+				var s struct{ Endpoint, Token string }
+				_ = json.Unmarshal([]byte(m.To), &s)
+				if s.Token != "" && strings.Contains(text, s.Token) || s.Endpoint != "" && strings.Contains(text, s.Endpoint) {
+					t.Errorf("an error that names the device: %s", text)
+				}
+				if len(w.Pushes()) != 1 {
+					t.Errorf("%d arrived", len(w.Pushes()))
+				}
+			})
+		})
+	}
+}
+
+// Who is asked to wait waits, without asking again; then it goes on.
+func TestWaits(t *testing.T) {
+	each(t, func(t *testing.T, w *world, kind string, g notify.Gateway, m notify.Message) {
+		other := w.message(w.Install(w.url, kind))
+		if err := g.Send(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+		_ = w.Set(sim.Busy)
+		failure(t, g.Send(t.Context(), m))
+		_ = w.Set(sim.None)
+		calls := w.Calls()
+		w.pass(29 * time.Second)
+		if f := failure(t, g.Send(t.Context(), m)); !f.Certain || f.Final || !f.Here || f.RetryAfter != time.Second {
+			t.Errorf("%+v", f)
+		}
+		if w.Calls() != calls {
+			t.Error("it asked again before the time")
+		}
+		if err := g.Send(t.Context(), other); err != nil {
+			t.Errorf("another device has to wait too: %v", err)
+		}
+		w.pass(2 * time.Second)
+		if err := g.Send(t.Context(), m); err != nil {
+			t.Error(err)
+		}
+		_ = w.Set(sim.Away)
+		failure(t, g.Send(t.Context(), m))
+		_ = w.Set(sim.None)
+		calls = w.Calls()
+		if f := failure(t, g.Send(t.Context(), other)); !f.Here || w.Calls() != calls {
+			t.Errorf("a service that is away is asked: %+v", f)
+		}
+		if r, ok := g.(notify.Ready); ok && r.Ready() {
+			t.Error("ready while the service is away")
+		}
+		w.pass(31 * time.Second)
+		if err := g.Send(t.Context(), other); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Tokens: renewed in time, thrown away when they are refused, and Apple's not too often.
+func TestTokens(t *testing.T) {
+	each(t, func(t *testing.T, w *world, kind string, g notify.Gateway, m notify.Message) {
+		if kind == webpush.Kind {
+			t.Skip("Web Push has none: each request is signed")
+		}
+		send := func() error {
+			m.Deadline = w.now().Add(time.Minute)
+			return g.Send(t.Context(), m)
+		}
+		for _, d := range []time.Duration{0, 19 * time.Minute, 20 * time.Minute, 19 * time.Minute, 45 * time.Minute, 45 * time.Minute} {
+			w.pass(d)
+			if err := send(); err != nil {
+				t.Fatalf("after %s: %v", d, err)
+			}
+		}
+		if want := map[string]int{"fcm": 2, "hms": 2, "apns": 3}[kind]; w.Tokens() != want {
+			t.Errorf("%d tokens in two and a half hours, want %d", w.Tokens(), want)
+		}
+		before := w.Tokens()
+		if kind == apns.Kind {
+			w.pass(time.Minute)
+			_ = w.Set(sim.Denied)
+			f := failure(t, send())
+			if !f.Certain || f.Final {
+				t.Errorf("%+v", f)
+			}
+			_ = w.Set(sim.None)
+			if err := send(); err != nil || w.Tokens() != before {
+				t.Errorf("%v; a token of a minute was changed, which Apple punishes", err)
+			}
+			w.pass(25 * time.Minute)
+			_ = w.Set(sim.Denied)
+			failure(t, send())
+			_ = w.Set(sim.None)
+		} else {
+			w.Revoke()
+			if f := failure(t, send()); !f.Certain || f.Final {
+				t.Errorf("%+v", f)
+			}
+		}
+		if err := send(); err != nil || w.Tokens() != before+1 {
+			t.Errorf("%v, %d tokens", err, w.Tokens()-before)
+		}
+	})
+}
+
+// While no token can be had nothing was sent, so that it may be tried again.
+func TestNoToken(t *testing.T) {
+	for _, kind := range []string{fcm.Kind, hms.Kind} {
+		for _, trouble := range []sim.Trouble{sim.Failing, sim.Drop, sim.Busy, sim.Redirect, sim.Denied} {
+			t.Run(kind+"/"+string(trouble), func(t *testing.T) {
+				w := newWorld(t)
+				_ = w.Set(trouble)
+				f := failure(t, w.gateways[kind].Send(t.Context(), w.message(w.Install(w.url, kind))))
+				if !f.Certain || f.Final || f.Gone || f.Silent != (trouble == sim.Drop) {
+					t.Errorf("%+v", f)
+				}
+				if strings.Contains(f.Error(), "s3cr3t") {
+					t.Error("the secret is in the error")
+				}
+			})
+		}
+	}
+}
+
+// A device that was thrown away is gone, and so is a subscription that never was one; what says more than a kind and an id never leaves.
+func TestRefused(t *testing.T) {
+	each(t, func(t *testing.T, w *world, kind string, g notify.Gateway, m notify.Message) {
+		bad := m
+		for _, text := range []string{"", "123456", `{"kind":"approval"}`, `{"kind":"approval","id":"1","number":"42"}`, `{"kind":"Approval!","id":"1"}`, note + note, `{"kind":"approval","id":"a b"}`} {
+			bad.Text = text
+			if f := failure(t, g.Send(t.Context(), bad)); !f.Final || f.Gone {
+				t.Errorf("%q: %+v", text, f)
+			}
+		}
+		bad = m
+		for _, to := range []string{"", "{}", "+905550000001", `{"kind":"other"}`} {
+			bad.To = to
+			if f := failure(t, g.Send(t.Context(), bad)); !f.Gone {
+				t.Errorf("%q: %+v", to, f)
+			}
+		}
+		if w.Calls() != 0 {
+			t.Fatal("somebody was asked")
+		}
+		sub := map[string]string{}
+		_ = json.Unmarshal([]byte(m.To), &sub)
+		w.Remove(sub)
+		if f := failure(t, g.Send(t.Context(), m)); !f.Gone || !f.Certain {
+			t.Errorf("%+v", f)
+		}
+		unknown := w.message(map[string]string{"kind": kind, "token": strings.Repeat("ab", 32)})
+		if kind == webpush.Kind {
+			sub["endpoint"] = w.url + "/push/nobody"
+			unknown = w.message(sub)
+		}
+		if f := failure(t, g.Send(t.Context(), unknown)); !f.Gone {
+			t.Errorf("%+v", f)
+		}
+	})
+}
+
+// A wrong project, app or topic is the operator's mistake: no device is given up for it.
+func TestOthersMistakes(t *testing.T) {
+	w := newWorld(t)
+	wrong, err := hms.New(hms.Config{Name: "hms", Account: []byte(`{"app_id":"104000000","client_secret":"another"}`), Base: w.url, TokenURL: w.url + "/oauth2/v3/token", Now: w.now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f := failure(t, wrong.Send(t.Context(), w.message(w.Install(w.url, "hms")))); f.Gone || !f.Certain { // not even its certificate is known
+		t.Errorf("%+v", f)
+	}
+	_ = w.Set(sim.None)
+	g := w.gateways["fcm"]
+	m := w.message(w.Install(w.url, "fcm"))
+	if err := g.Send(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	_ = w.Set(sim.Denied) // SENDER_ID_MISMATCH
+	if f := failure(t, g.Send(t.Context(), m)); f.Gone || !f.Final {
+		t.Errorf("%+v", f)
+	}
+	sub := w.Install(w.url, "apns")
+	sub["topic"] = "org.other.app"
+	if f := failure(t, w.gateways["apns"].Send(t.Context(), w.message(sub))); !f.Gone {
+		t.Errorf("a device chose the topic: %+v", f)
+	}
+	sub["topic"], sub["token"] = "", "../../3/device/0"
+	if f := failure(t, w.gateways["apns"].Send(t.Context(), w.message(sub))); !f.Gone {
+		t.Errorf("a token became a path: %+v", f)
+	}
+}
+
+// The simulation itself refuses what the real ones refuse, so that passing it says something.
+func TestSimulationIsStrict(t *testing.T) {
+	w := newWorld(t)
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: w.roots}}} // HTTP/1.1
+	sub := w.Install(w.url, "webpush")
+	post := func(url string, header map[string]string, body string) int {
+		r, _ := http.NewRequest(http.MethodPost, url, strings.NewReader(body))
+		for k, v := range header {
+			r.Header.Set(k, v)
+		}
+		resp, err := client.Do(r)
+		if err != nil {
+			return 0
+		}
+		resp.Body.Close()
+		return resp.StatusCode
+	}
+	if s := post(sub["endpoint"], map[string]string{"TTL": "60", "Content-Encoding": "aes128gcm"}, "x"); s != http.StatusForbidden {
+		t.Errorf("web push without VAPID: %d", s)
+	}
+	if s := post(w.url+"/v1/projects/kapi-test/messages:send", map[string]string{"Content-Type": "application/json"}, `{"message":{}}`); s != http.StatusUnauthorized {
+		t.Errorf("fcm without a token: %d", s)
+	}
+	if s := post(w.url+"/3/device/00", nil, `{}`); s != 0 {
+		t.Errorf("apns over HTTP/1.1: %d", s)
+	}
+	if s := post(w.url+"/v1/104000000/messages:send", nil, `{}`); s != http.StatusUnauthorized {
+		t.Errorf("hms without a token: %d", s)
+	}
+	if len(w.Pushes()) != 0 {
+		t.Error("something arrived")
+	}
+}
