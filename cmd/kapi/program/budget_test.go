@@ -71,7 +71,8 @@ func TestStatementBudget(t *testing.T) {
 		})
 		stranger := testkapi.NewBrowser(t)
 		strange := send(t, stranger, http.MethodGet, rp.URL(), nil).Location
-		spent("password, in a new browser", 3, 8, func() {
+		// Which is told of: a count, a line in the person's list, and where the person's app is reached.
+		spent("password, in a new browser", 4, 9, func() {
 			led("/authorize/callback", send(t, stranger, http.MethodPost, k.URL+strange+"/with/password", url.Values{"national_id": {mehmet}, "password": {mehmetPassword}}))
 		})
 		third := testkapi.NewBrowser(t)

@@ -96,7 +96,7 @@ func (r *Recorder) tell(ctx context.Context, e audit.Event, rule rule) error {
 	}
 	n := Notice{ID: e.ID, Account: account.ID(e.Subject), At: e.At, Key: rule.Key, Network: e.Network, Agent: e.Agent, Details: e.Details}
 	var link string
-	if rule.Do == doNotMe && rule.By&byMail != 0 && out && r.Routed(mailChannel) {
+	if rule.Do == doNotMe && out && r.goes(rule, byMail) {
 		token, hash := r.Token()
 		link, n.Token, n.TokenUntil = r.link(token), hash, e.At.Add(TokenLife)
 	}
@@ -108,7 +108,13 @@ func (r *Recorder) tell(ctx context.Context, e audit.Event, rule rule) error {
 
 // leaves says whether anything of it can leave the house here.
 func (r *Recorder) leaves(rule rule) bool {
-	return rule.By&byMail != 0 && r.Routed(mailChannel) || rule.By&bySMS != 0 && r.Routed(smsChannel) || rule.By&byPush != 0 && r.Push != nil && r.Routed(pushChannel)
+	return r.goes(rule, byMail) || r.goes(rule, bySMS) || r.goes(rule, byPush)
+}
+
+// goes says whether people are told so, and anything can be sent that way.
+func (r *Recorder) goes(rule rule, by ways) bool {
+	channel := map[ways]string{byMail: mailChannel, bySMS: smsChannel, byPush: pushChannel}[by]
+	return rule.By&by != 0 && (by != byPush || r.Push != nil) && r.Routed(channel)
 }
 
 // often counts, and says whether it was too often.
@@ -124,6 +130,36 @@ func (r *Recorder) link(token string) string {
 
 // send puts the messages into the outbox.
 func (r *Recorder) send(ctx context.Context, n Notice, rule rule, link string) error {
+	post := func(channel, text string, to []string) error {
+		for i, address := range to {
+			if err := r.Store.Enqueue(ctx, notify.Message{
+				Channel: channel, Dedupe: "notice:" + n.ID + ":" + channel + ":" + strconv.Itoa(i), Account: n.Account, To: address, Text: text,
+				Deadline: r.Now().Add(late), CreatedAt: r.Now(),
+			}); err != nil {
+				return fmt.Errorf("notice: %w", err)
+			}
+		}
+		return nil
+	}
+	if err := r.write(ctx, n, rule, link, post); err != nil || !r.goes(rule, byPush) {
+		return err
+	}
+	to, err := r.Push(ctx, n.Account)
+	if err != nil {
+		return err
+	}
+	text, err := json.Marshal(map[string]string{"kind": "notice", "id": n.ID})
+	if err != nil {
+		return err
+	}
+	return post(pushChannel, string(text), to)
+}
+
+// write posts what is written out: mail and text messages, in the person's language.
+func (r *Recorder) write(ctx context.Context, n Notice, rule rule, link string, post func(channel, text string, to []string) error) error {
+	if !r.goes(rule, byMail) && !r.goes(rule, bySMS) {
+		return nil
+	}
 	a, err := r.Accounts.Account(ctx, n.Account)
 	if errors.Is(err, fault.ErrNotFound) {
 		return nil
@@ -142,36 +178,13 @@ func (r *Recorder) send(ctx context.Context, n Notice, rule rule, link string) e
 	if r.Place != nil && n.Network != "" {
 		t.place = r.Place(n.Network, t.lang)
 	}
-	var errs []error
-	post := func(channel, text string, to []string) {
-		for i, address := range to {
-			errs = append(errs, r.Store.Enqueue(ctx, notify.Message{
-				Channel: channel, Dedupe: "notice:" + n.ID + ":" + channel + ":" + strconv.Itoa(i), Account: n.Account, To: address, Text: text,
-				Deadline: r.Now().Add(late), CreatedAt: r.Now(),
-			}))
-		}
+	if r.goes(rule, byMail) {
+		err = post(mailChannel, t.mail(link), mails(c, r.Now()))
 	}
-	if rule.By&byMail != 0 && r.Routed(mailChannel) {
-		post(mailChannel, t.mail(link), mails(c, r.Now()))
+	if err == nil && r.goes(rule, bySMS) {
+		err = post(smsChannel, t.sms(), phones(c, r.Now()))
 	}
-	if rule.By&bySMS != 0 && r.Routed(smsChannel) {
-		post(smsChannel, t.sms(), phones(c, r.Now()))
-	}
-	if rule.By&byPush != 0 && r.Push != nil && r.Routed(pushChannel) {
-		to, err := r.Push(ctx, n.Account)
-		if err != nil {
-			return err
-		}
-		text, err := json.Marshal(map[string]string{"kind": "notice", "id": n.ID})
-		if err != nil {
-			return err
-		}
-		post(pushChannel, string(text), to)
-	}
-	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("notice: %w", err)
-	}
-	return nil
+	return err
 }
 
 // mails are the addresses that were proven, the one of before included until its hold is over.

@@ -296,7 +296,7 @@ func TestToldOnce(t *testing.T) {
 
 func TestSomebodyErased(t *testing.T) {
 	w, r := newWorld(t)
-	r.Accounts = nobody{}
+	r.Accounts, r.Push = nobody{}, nil
 	if err := r.Record(t.Context(), changed); err != nil || len(w.sent) > 0 || len(w.events) != 1 {
 		t.Errorf("%v: %+v", err, w.sent)
 	}
