@@ -31,21 +31,14 @@ func (x *opened) heldBack(passwords *password.Factor, registry *factors.Registry
 	if registry == nil {
 		return h
 	}
-	if d, ok := registry.Get("device").(factors.Dropper); ok {
-		h.Device, h.DeviceSince = d, x.deviceSince
+	type lasting interface {
+		factors.Dropper
+		Since(ctx context.Context, id account.ID) (time.Time, error)
+	}
+	if d, ok := registry.Get("device").(lasting); ok {
+		h.Device, h.DeviceSince = d, d.Since
 	}
 	return h
-}
-
-// deviceSince is when the registered device of a person was set up; zero where there is none.
-func (x *opened) deviceSince(ctx context.Context, id account.ID) (since time.Time, err error) {
-	all, err := x.db.Credentials("device").Of(ctx, id)
-	for _, c := range all {
-		if c.CreatedAt.After(since) {
-			since = c.CreatedAt
-		}
-	}
-	return since, err
 }
 
 // recoveries makes what gives a new password for a forgotten one.
@@ -90,6 +83,9 @@ func (a *App) lost(ctx context.Context, id account.ID, e audit.Event) (time.Time
 	a.worker.Wake()
 	return h.Due, err
 }
+
+// CarryOut does at once what waits for its time; Start does it every ten seconds.
+func (a *App) CarryOut(ctx context.Context) error { return a.holds.CarryOut(ctx) }
 
 // heldFor says whether the factors of a person are frozen for a session.
 func (a *App) heldFor(ctx context.Context, id account.ID, s session.Session) error {

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kapi-id/kapi/factors/device/devicetest"
 	"github.com/kapi-id/kapi/internal/notify"
 	"github.com/kapi-id/kapi/internal/testkapi"
 )
@@ -551,6 +552,69 @@ func TestL1_RecoverySecrets(t *testing.T) {
 			if seen == 0 {
 				t.Errorf("%s is empty", table)
 			}
+		}
+	})
+}
+
+func notThe(code string) string {
+	if code == "000000" {
+		return "000001"
+	}
+	return "000000"
+}
+
+// Who has lost the registered device says so with a code to the ID-verified phone; everybody is told; after
+// a day without objection the device is gone and SMS is offered again.
+func TestLostDevice(t *testing.T) {
+	withDevice(t, func(t *testing.T, k *testkapi.Kapi, d *devicetest.Device) {
+		rp := k.RP("ssi", nil)
+		say := func() {
+			k.Clock.Add(16 * time.Minute)
+			b := toDevice(t, testkapi.NewBrowser(t), rp)
+			before := len(textsWithCodes(k))
+			b.Follow("I have lost my registered device").See("Have you lost your registered device?").Press("Send a code to my phone")
+			eventually(t, "a code comes", func() bool { return len(textsWithCodes(k)) > before })
+			codes := textsWithCodes(k)
+			code := codes[len(codes)-1]
+			b.Submit(map[string]string{"code": notThe(code)}).See("The code is wrong")
+			// It is no code for signing in.
+			if r := send(t, b, http.MethodPost, strings.Replace(b.URL.String(), "/lost/code", "/with/sms", 1), url.Values{"code": {code}}); strings.Contains(r.Location, "callback") {
+				t.Fatal("the code of the loss signed in")
+			}
+			b.Submit(map[string]string{"code": code}).See("Your registered device will be removed")
+			b.Follow("Back to the sign-in")
+			if !strings.HasSuffix(b.URL.Path, "/with/device") {
+				t.Errorf("at %s: the device is still the second step", b.URL)
+			}
+		}
+		say()
+		code := undoCode.FindString(sent(t, k, aysePhone, "24 saat sonra", 1))
+		// Objected: it stays.
+		o := testkapi.NewBrowser(t)
+		o.Open(k.URL + "/undo").Submit(map[string]string{"national_id": ayse, "code": code}).See("Your registered device stays registered")
+		k.Clock.Add(24*time.Hour + time.Minute)
+		if err := k.App().CarryOut(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		toDevice(t, testkapi.NewBrowser(t), rp)
+
+		say()
+		k.Clock.Add(23 * time.Hour)
+		if err := k.App().CarryOut(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		toDevice(t, testkapi.NewBrowser(t), rp)
+		k.Clock.Add(time.Hour + time.Minute)
+		if err := k.App().CarryOut(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		b := testkapi.NewBrowser(t)
+		b.Open(rp.URL()).Submit(map[string]string{"national_id": ayse, "password": aysePassword})
+		if !strings.HasSuffix(b.URL.Path, "/with/sms") {
+			t.Errorf("at %s:\n%s", b.URL, b.Text())
+		}
+		if r := d.Me(); r.Status == http.StatusOK {
+			t.Error("the device still speaks")
 		}
 	})
 }
