@@ -21,7 +21,7 @@ func TestDemoAsAStrangerMeetsIt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	base := threePorts(t)
+	base := fourPorts(t)
 	demo := exec.Command(path, "demo", "--listen-base", fmt.Sprint(base))
 	demo.Env = []string{"PATH=/usr/bin:/bin", "TMPDIR=" + t.TempDir()}
 	said := &journal{}
@@ -35,7 +35,7 @@ func TestDemoAsAStrangerMeetsIt(t *testing.T) {
 	t.Cleanup(func() { demo.Process.Kill() })
 	text := waitFor(t, said, "Ctrl-C stops all.")
 	address := regexp.MustCompile(`(?m)^ *(.*\S) +(http://localhost:\d+)`).FindAllStringSubmatch(text, -1)
-	if len(address) != 3 {
+	if len(address) != 4 {
 		t.Fatalf("the demo prints %d addresses:\n%s", len(address), text)
 	}
 	site, handset := address[0][2], address[1][2]
@@ -64,29 +64,27 @@ func TestDemoAsAStrangerMeetsIt(t *testing.T) {
 	}
 }
 
-// threePorts in a row that are free now.
-func threePorts(t *testing.T) int {
+// fourPorts in a row that are free now.
+func fourPorts(t *testing.T) int {
 	t.Helper()
 	for range 100 {
 		first, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
-		port := first.Addr().(*net.TCPAddr).Port
-		second, err2 := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port+1))
-		third, err3 := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port+2))
+		port, free := first.Addr().(*net.TCPAddr).Port, true
 		first.Close()
-		if err2 == nil {
-			second.Close()
+		for i := range 4 {
+			l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port+i))
+			if free = free && err == nil; err == nil {
+				defer l.Close()
+			}
 		}
-		if err3 == nil {
-			third.Close()
-		}
-		if err2 == nil && err3 == nil {
+		if free {
 			return port
 		}
 	}
-	t.Fatal("no three free ports in a row")
+	t.Fatal("no four free ports in a row")
 	return 0
 }
 

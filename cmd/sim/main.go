@@ -15,11 +15,13 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/kapi-id/kapi/internal/sim/operator"
 	"github.com/kapi-id/kapi/internal/sim/phone"
 )
 
 type cli struct {
-	Phone phoneCmd `cmd:"" help:"A phone: takes SMS from an inbox gateway and shows them on a page."`
+	Phone    phoneCmd    `cmd:"" help:"A phone: takes messages from inbox gateways and shows them on a page."`
+	Operator operatorCmd `cmd:"" help:"A mobile operator: answers the CAMARA SIM Swap API and tells of changed SIM cards."`
 }
 
 func main() {
@@ -42,6 +44,36 @@ func newParser(more ...kong.Option) (*kong.Kong, error) {
 Example: sim phone --listen 127.0.0.1:8082
 
 The server that sends to it: KAPI_SMS=inbox:http://127.0.0.1:8082 kapi serve`))...)
+}
+
+type operatorCmd struct {
+	Listen    string           `default:"127.0.0.1:8083" placeholder:"HOST:PORT" help:"Where to listen."`
+	Client    string           `default:"kapi" placeholder:"ID" help:"Client id of whoever may ask."`
+	Secret    string           `default:"secret" placeholder:"SECRET" help:"Its secret."`
+	Sink      string           `placeholder:"URL" help:"Where changes are told; nowhere without it."`
+	SinkToken string           `placeholder:"TOKEN" help:"Bearer token sent there."`
+	Trouble   operator.Trouble `default:"none" enum:"none,down,slow,401,404,422,429,500,null,garbage,other,notoken" help:"How to fail: ${enum}. The page has the same switches."`
+}
+
+func (c *operatorCmd) Help() string {
+	return `GET / is a page on which a SIM card is changed; POST /token and /sim-swap/v2/retrieve-date and /check are the API.
+
+Example: sim operator --listen 127.0.0.1:8083 --trouble slow
+
+The server that asks it: KAPI_SIM_SWAP=http://kapi:secret@127.0.0.1:8083/sim-swap/v2#token=http://127.0.0.1:8083/token kapi serve`
+}
+
+func (c *operatorCmd) Run(ctx context.Context) error {
+	o := operator.New(operator.Config{Client: c.Client, Secret: c.Secret, Sink: c.Sink, SinkToken: c.SinkToken})
+	if err := o.Set(c.Trouble); err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("mobile operator on http://%s\n", l.Addr())
+	return serve(ctx, l, o)
 }
 
 type phoneCmd struct {
