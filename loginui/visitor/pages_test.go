@@ -55,12 +55,64 @@ func TestInformationPages(t *testing.T) {
 		}
 	}
 	help := w.get("/help")
-	for _, anchor := range []string{"forgot", "code", "sim", "phone"} {
+	for _, anchor := range []string{"forgot", "wrong", "second", "phone", "nfc", "code", "device", "notification", "backup", "sim", "safe", "not-me", "undo", "contact"} {
 		if !help.Has("#" + anchor) {
 			t.Errorf("nothing at /help#%s", anchor)
 		}
 	}
 	w.says(w.get("/nowhere"), 404, "There is no such page")
+}
+
+// mainText of a page, one space between them.
+func mainText(r reply) string {
+	all := r.All("main")
+	if len(all) != 1 {
+		return ""
+	}
+	return strings.Join(strings.Fields(all[0].Text()), " ")
+}
+
+// Sentences that people must find on the help page, in both languages, by the rule that asks for them.
+func TestRulesOfTheHelpPage(t *testing.T) {
+	w := newWorld(t)
+	help := map[string]string{}
+	for _, lang := range []string{"tr", "en"} {
+		w.header["Accept-Language"] = lang
+		help[lang] = mainText(w.get("/help"))
+	}
+	for _, tc := range []struct{ rule, tr, en string }{
+		{"R32", "yıllık ücret alınmaz", "no annual fee"},
+		{"R33", "adres çubuğundaki adrese bakın. Uygulamayı yalnızca bu siteden veya telefonunuzun resmî mağazasından", "Look at the address in the address bar when you sign in. Install the app only from"},
+		{"R39", "Şifre sayfalarındaki uyarıları okuyun", "Read the warnings on the password pages"},
+		{"R39", "kimseye söylemeyin", "Never tell anyone your password"},
+		{"R134", "160 numaralı çağrı merkezini arayın veya bu siteyi işleten kurumun iletişim formunu", "Call our help team at the call centre, 160, or fill in the contact form"},
+		{"R135", "Bu siteyi kim işletiyor?", "Who runs this site?"},
+		{"R144", "QR kodunu telefondaki uygulamayla okutun ve kartı telefonun arkasında", "scan the QR code on the page with the app on your phone, then hold the card"},
+		{"R145", "iki cihazın veya bir kart ile bir cihazın birbirine yaklaşınca", "two devices, or a card and a device, talk when they touch"},
+		{"R177", "bildirimi onaylayın veya QR kodunu okutun", "approve the notification or scan the QR code"},
+		{"R177", "telefonu kayıtlı cihaz yapın", "make the phone your registered device"},
+		{"R182", "güvenli ve ulaşabileceğiniz bir yerde saklayın", "in a safe place within your reach"},
+		{"R196", "engelleyen bir program varsa kapatın", "If a program blocks messages"},
+		{"R196", "SMS ayarlarınızı operatörünüze sorun", "Ask your operator about the SMS settings"},
+		{"R197", "bildirimlerinin açık olduğunu kontrol edin", "Check that the notifications of the Kapı app are on"},
+		{"R198", "kimlik bilgilerinin karttakiyle aynı olduğunu", "Check that the ID details you typed"},
+		{"R199", "kartı ve telefonu oynatmayın", "Keep the card and the phone still"},
+		{"R201", "nüfus müdürlüğüne başvurun", "contact the population office"},
+		{"R202", "İki aşamalı girişi aç", "Switch on two-factor authentication"},
+		{"R202", "Sorun yaşıyorsanız:", "If something does not work:"},
+	} {
+		if !strings.Contains(help["tr"], tc.tr) && !strings.Contains(strings.ToLower(help["tr"]), tc.tr) {
+			t.Errorf("%s: %q is not on the Turkish page", tc.rule, tc.tr)
+		}
+		if !strings.Contains(help["en"], tc.en) && !strings.Contains(strings.ToLower(help["en"]), tc.en) {
+			t.Errorf("%s: %q is not on the English page", tc.rule, tc.en)
+		}
+	}
+	for _, link := range []string{"/recover", "/me/two-factor", "/me/contact", "/me/security/device", "/me/security/backup", "/me/unblock", "/undo", "/about", "#code", "#notification"} {
+		if !w.get("/help").Has("[href=" + link + "]") {
+			t.Errorf("the help page does not lead to %s", link)
+		}
+	}
 }
 
 func provided(t *testing.T, show func(*Visitor, http.ResponseWriter, *http.Request)) (*httptest.ResponseRecorder, htmlcheck.Node) {
