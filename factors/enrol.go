@@ -64,8 +64,11 @@ type Stopper interface {
 	Stop(ctx context.Context, id account.ID) error
 }
 
-// Reacher is an optional extra: a factor that knows where a person's app is reached by push. It has no side effects.
+// Reacher is an optional extra: a factor that knows where a person's app is reached by push.
 type Reacher interface {
-	// Reach is where a notice goes: notify.Message.To of the channel "push"; "" where none can arrive.
+	// Gone: a push service said that nobody is at an address any more, which Reach returned once. It runs beside requests and twice
+	// at times.
+	Gone(ctx context.Context, id account.ID, to string) error
+	// Reach has no side effects. It is where a notice goes: notify.Message.To of the channel "push"; "" where none can arrive.
 	Reach(ctx context.Context, id account.ID) (to string, err error)
 }

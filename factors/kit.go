@@ -121,8 +121,8 @@ type PushMessage struct {
 type Pusher interface {
 	// Send puts m into the outbox, in the transaction that ctx carries.
 	Send(ctx context.Context, m PushMessage) error
-	// Up says whether pushes can be delivered now, from the breaker's state alone.
-	Up() bool
+	// Up says whether pushes to a subscription (PushMessage.To) can be delivered now, from the breaker's state alone.
+	Up(to string) bool
 }
 
 // Limits counts events of a factor for all replicas at once. Keys of one factor are no keys of another.

@@ -149,8 +149,12 @@ func recent(sent []int64, now time.Time) []int64 {
 // browsers within ten minutes stops pushes for them for an hour (row D3); who sits at a browser that the person used
 // before is not made to pay for that.
 func (f *Factor) mayPush(ctx context.Context, try factors.Try, d device) (yes bool, err error) {
-	if d.Push == nil || d.Gone || f.kit.Push == nil || !f.kit.Push.Up() {
+	if d.Push == nil || d.Gone || f.kit.Push == nil {
 		return false, nil
+	}
+	to, err := json.Marshal(d.Push)
+	if err != nil || !f.kit.Push.Up(string(to)) {
+		return false, err
 	}
 	now := f.now()
 	stopped := false

@@ -397,7 +397,7 @@ func (p *Pusher) Send(ctx context.Context, m factors.PushMessage) error {
 	return nil
 }
 
-func (p *Pusher) Up() bool {
+func (p *Pusher) Up(string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return !p.down

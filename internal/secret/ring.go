@@ -29,10 +29,11 @@ const (
 	Subject Purpose = "subject" // the sub claim; never rotates, or every pairwise sub would change
 	Tokens  Purpose = "token"   // client secrets, refresh tokens
 	Cookie  Purpose = "cookie"  // values handed to browsers
+	Push    Purpose = "push"    // the key that browsers bind push subscriptions to; never rotates, or none of them would be reached
 )
 
 // Purposes lists all, each of which has at least one key in a Ring.
-var Purposes = []Purpose{Seal, Index, Pepper, Subject, Tokens, Cookie}
+var Purposes = []Purpose{Seal, Index, Pepper, Subject, Tokens, Cookie, Push}
 
 // Wrapped is a key as stored: 32 bytes sealed under the root. ID is its version, counted from 1 within its purpose.
 type Wrapped struct {

@@ -10,9 +10,6 @@ import (
 	"github.com/kapi-id/kapi/internal/throttle"
 )
 
-// PushChannel is the channel of the outbox that the push services serve.
-const PushChannel = "push"
-
 // Push implements factors.Pusher. Every field is required.
 type Push struct {
 	Outbox interface {
@@ -24,13 +21,13 @@ type Push struct {
 // Send puts a push into the outbox.
 func (p *Push) Send(ctx context.Context, m factors.PushMessage) error {
 	return p.Outbox.Enqueue(ctx, notify.Message{
-		Channel: PushChannel, Dedupe: m.Dedupe, Account: m.Account, To: m.To, Text: m.Text, Ticket: m.Ticket, Deadline: m.Deadline,
+		Channel: notify.PushChannel(m.To), Dedupe: m.Dedupe, Account: m.Account, To: m.To, Text: m.Text, Ticket: m.Ticket, Deadline: m.Deadline,
 		CreatedAt: m.After, // from when on it is due
 	})
 }
 
-// Up says whether pushes can be delivered now.
-func (p *Push) Up() bool { return p.Channels.Up(PushChannel) }
+// Up says whether pushes to a subscription can be delivered now.
+func (p *Push) Up(to string) bool { return p.Channels.Up(notify.PushChannel(to)) }
 
 // Limits implements factors.Limits for the factor Name. Every field is required.
 type Limits struct {

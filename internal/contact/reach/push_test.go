@@ -28,20 +28,20 @@ func TestPush(t *testing.T) {
 	q := &queue{}
 	p := &Push{Outbox: q, Channels: q}
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	m := factors.PushMessage{Account: "a1", To: "there", Text: "look", Ticket: "t1", Dedupe: "d", After: at, Deadline: at.Add(time.Minute)}
+	m := factors.PushMessage{Account: "a1", To: `{"kind":"fcm"}`, Text: "look", Ticket: "t1", Dedupe: "d", After: at, Deadline: at.Add(time.Minute)}
 	if err := p.Send(t.Context(), m); err != nil {
 		t.Fatal(err)
 	}
-	want := notify.Message{Channel: "push", Account: "a1", To: "there", Text: "look", Ticket: "t1", Dedupe: "d", CreatedAt: at, Deadline: at.Add(time.Minute)}
+	want := notify.Message{Channel: "push-fcm", Account: "a1", To: m.To, Text: "look", Ticket: "t1", Dedupe: "d", CreatedAt: at, Deadline: at.Add(time.Minute)}
 	if len(q.sent) != 1 || q.sent[0] != want {
 		t.Errorf("queued %+v", q.sent)
 	}
-	if !p.Up() {
+	if !p.Up(m.To) {
 		t.Error("down")
 	}
-	q.down = PushChannel
-	if p.Up() {
-		t.Error("up")
+	q.down = "push-fcm"
+	if p.Up(m.To) || !p.Up(`{"kind":"webpush"}`) {
+		t.Error("one kind of push service is not another")
 	}
 }
 

@@ -132,8 +132,12 @@ func (r *Recorder) link(token string) string {
 func (r *Recorder) send(ctx context.Context, n Notice, rule rule, link string) error {
 	post := func(channel, text string, to []string) error {
 		for i, address := range to {
+			by := channel
+			if channel == pushChannel {
+				by = notify.PushChannel(address)
+			}
 			if err := r.Store.Enqueue(ctx, notify.Message{
-				Channel: channel, Dedupe: "notice:" + n.ID + ":" + channel + ":" + strconv.Itoa(i), Account: n.Account, To: address, Text: text,
+				Channel: by, Dedupe: "notice:" + n.ID + ":" + channel + ":" + strconv.Itoa(i), Account: n.Account, To: address, Text: text,
 				Deadline: r.Now().Add(late), CreatedAt: r.Now(),
 			}); err != nil {
 				return fmt.Errorf("notice: %w", err)

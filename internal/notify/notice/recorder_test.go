@@ -130,7 +130,7 @@ func TestTold(t *testing.T) {
 	if len(w.events) != 1 || len(w.notices) != 1 || w.notices[0].ID != w.events[0].ID || w.notices[0].Key != "notice.password" || w.notices[0].Network != "192.0.2.7" {
 		t.Fatalf("events %+v, notices %+v", w.events, w.notices)
 	}
-	if len(w.to("mail")) != 1 || len(w.to("sms")) != 1 || len(w.to("push")) != 1 {
+	if len(w.to("mail")) != 1 || len(w.to("sms")) != 1 || len(w.to("push-webpush")) != 1 {
 		t.Fatalf("%+v", w.sent)
 	}
 	for _, m := range w.sent {
@@ -152,7 +152,7 @@ func TestTold(t *testing.T) {
 			if !strings.HasPrefix(m.Text, "Kapı: Your password was changed. 4 Mar 2026 12:00, Ankara (192.0.2.7).") || !strings.Contains(m.Text, "It was not me") {
 				t.Errorf("text %q", m.Text)
 			}
-		case "push":
+		case "push-webpush":
 			if m.Text != `{"id":"`+w.notices[0].ID+`","kind":"notice"}` {
 				t.Errorf("push %q", m.Text)
 			}
@@ -208,7 +208,7 @@ func TestNoRouteNoMessage(t *testing.T) {
 	}
 	w, r = newWorld(t)
 	r.Push, r.Place = nil, nil
-	if err := r.Record(t.Context(), changed); err != nil || len(w.to("push")) > 0 || !strings.Contains(w.sent[0].Text, "192.0.2.7, Firefox") {
+	if err := r.Record(t.Context(), changed); err != nil || len(w.to("push-webpush")) > 0 || !strings.Contains(w.sent[0].Text, "192.0.2.7, Firefox") {
 		t.Errorf("%v: %+v", err, w.sent)
 	}
 }

@@ -43,7 +43,16 @@ func (g *Gateway) Idempotent() bool { return true }
 
 // Send posts m.
 func (g *Gateway) Send(ctx context.Context, m notify.Message) error {
-	body, err := json.Marshal(map[string]string{"channel": m.Channel, "from": g.from, "to": m.To, "text": m.Text})
+	channel, to := m.Channel, m.To
+	if strings.HasPrefix(channel, "push") { // to an app of the phone, whatever push service it has
+		var s struct{ Kind, Token, Endpoint string }
+		if json.Unmarshal([]byte(to), &s) != nil || s.Token+s.Endpoint == "" {
+			return notify.Gone(errors.New("no subscription"))
+		}
+		at := s.Token + s.Endpoint
+		channel, to = "push", s.Kind+" …"+at[max(0, len(at)-8):]
+	}
+	body, err := json.Marshal(map[string]string{"channel": channel, "from": g.from, "to": to, "text": m.Text})
 	if err != nil {
 		return notify.Refused(err)
 	}

@@ -44,6 +44,26 @@ func TestSend(t *testing.T) {
 	}
 }
 
+// A push reaches the phone whatever service the app has, and the page of the phone can name where it went.
+func TestPush(t *testing.T) {
+	var got map[string]string
+	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _ = json.NewDecoder(r.Body).Decode(&got) }))
+	defer s.Close()
+	g, err := New("inbox", s.URL, "KAPI")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := notify.Message{Channel: "push-fcm", To: `{"kind":"fcm","token":"abc:1234567890"}`, Text: `{"kind":"approval","id":"1"}`}
+	if err := g.Send(t.Context(), m); err != nil || got["channel"] != "push" || got["to"] != "fcm …34567890" || got["text"] != m.Text {
+		t.Errorf("%v %v", got, err)
+	}
+	m.To = "{}"
+	var f *notify.Failure
+	if err := g.Send(t.Context(), m); !errors.As(err, &f) || !f.Gone {
+		t.Error(err)
+	}
+}
+
 func TestNew(t *testing.T) {
 	for base, ok := range map[string]bool{
 		"http://127.0.0.1:8082": true, "http://[::1]:8082": true, "http://localhost:8082/": true, "http://phone:8082": true,
