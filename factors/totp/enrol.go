@@ -39,6 +39,7 @@ type ManageView struct {
 	Used  time.Time // zero = never yet
 	Setup *Setup    // nil = none is under way
 	Spent bool      // of the setup: too many wrong codes
+	Alone bool      // two-factor authentication is off: the key is asked for only where a service wants two steps
 }
 
 // Standing is one line of the overview.
@@ -55,7 +56,11 @@ func (f *Factor) Standing(ctx context.Context, id account.ID) (factors.Standing,
 
 // Manage shows the key's dates, and the one that is being set up in this session.
 func (f *Factor) Manage(ctx context.Context, try factors.Try) (factors.Page, error) {
-	var v ManageView
+	a, err := f.kit.Accounts.Account(ctx, try.Account)
+	if err != nil {
+		return factors.Page{}, err
+	}
+	v := ManageView{Alone: !a.TwoFactor}
 	k, err := f.find(ctx, try.Account)
 	switch {
 	case err == nil:

@@ -4,8 +4,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/pquerna/otp/hotp"
 )
 
 // The test vectors of RFC 6238 appendix B, cut to the six digits that RFC 4226 takes from the same number.
@@ -21,21 +19,15 @@ func TestRFC6238(t *testing.T) {
 	}
 }
 
+// Two neighbouring steps of this seed have one code: the later one is what is used up, or the code would be good again.
 func TestMatchTakesTheNewestOfEqualCodes(t *testing.T) {
-	// Two of three neighbouring steps with one code: rare, so it is looked for.
+	const at = 910737
 	seed := []byte("12345678901234567890")
-	for at := int64(1); at < 5_000_000; at++ {
-		a, _ := hotp.GenerateCodeCustom(base32Plain.EncodeToString(seed), uint64(at), options)
-		b, _ := hotp.GenerateCodeCustom(base32Plain.EncodeToString(seed), uint64(at+1), options)
-		if a != b {
-			continue
+	for _, now := range []int64{at, at + 1} {
+		if found, ok, err := match(seed, "911617", moment(now)); found != at+1 || !ok || err != nil {
+			t.Errorf("at %d: step %d, %v, %v", now, found, ok, err)
 		}
-		if found, _, _ := match(seed, a, moment(at)); found != at+1 {
-			t.Errorf("step %d, want %d", found, at+1)
-		}
-		return
 	}
-	t.Skip("no such pair")
 }
 
 func TestNormalise(t *testing.T) {

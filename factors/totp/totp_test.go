@@ -282,6 +282,22 @@ func TestReplacingAndRemoving(t *testing.T) {
 	}
 }
 
+// Without two-factor authentication a key is asked for only where two steps are wanted, and the page says so.
+func TestAKeyAlone(t *testing.T) {
+	kit := factortest.NewKit(factortest.Start)
+	f := mine.New(kit.Factors())
+	enrol(t, kit, f)
+	for _, on := range []bool{true, false} {
+		kit.Accounts.Put(account.Account{ID: person, State: account.Active, TwoFactor: on})
+		if v := manage(t, f, enrolling("s1")); v.Alone == on {
+			t.Errorf("two-factor authentication %v: %+v", on, v)
+		}
+		if ok, err := f.Available(t.Context(), person); !ok || err != nil {
+			t.Errorf("two-factor authentication %v: available %v, %v", on, ok, err)
+		}
+	}
+}
+
 func TestCancelForgetsTheKey(t *testing.T) {
 	kit := factortest.NewKit(factortest.Start)
 	f := mine.New(kit.Factors())

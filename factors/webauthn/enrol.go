@@ -50,6 +50,7 @@ type ManageView struct {
 	Options string // of the key that is being added; "" = none is
 	Full    bool
 	Here    bool // browsers offer keys at this address
+	Alone   bool // two-factor authentication is off: keys are asked for only where a service wants two steps
 }
 
 func view(k key) KeyView {
@@ -93,7 +94,11 @@ func (f *Factor) Manage(ctx context.Context, try factors.Try) (factors.Page, err
 	if err != nil {
 		return factors.Page{}, err
 	}
-	v := ManageView{Full: len(keys) >= mostKeys, Here: f.web != nil}
+	a, err := f.kit.Accounts.Account(ctx, try.Account)
+	if err != nil {
+		return factors.Page{}, err
+	}
+	v := ManageView{Full: len(keys) >= mostKeys, Here: f.web != nil, Alone: !a.TwoFactor}
 	for _, k := range keys {
 		v.Keys = append(v.Keys, view(k))
 	}
