@@ -437,3 +437,33 @@ func TestUnreadable(t *testing.T) {
 		w.fails(err, key)
 	}
 }
+
+// RC1: one wrong detail, and no code goes out, though every page goes on; both proofs are needed.
+func TestRC1_OneProofIsNotEnough(t *testing.T) {
+	w := newWorld(t, sqlite)
+	for name, change := range map[string][2]string{"birthdate": {"birthdate", "24.04.1985"}, "name": {"family_name", "Kaya"}, "document": {"document", "passport"},
+		"serial": {"serial", "A12B34568"}, "none": {"document", "none"}} {
+		d := details()
+		d[change[0]] = change[1]
+		w.clock.Advance(time.Hour)
+		n := w.add(func(*enrolment.Record) {}).Person.NationalID
+		x := w.atCode(n, d, hers, "")
+		if len(w.out) > 0 || x.Account != "" || x.Right {
+			t.Errorf("%s: %d sent, %+v", name, len(w.out), x.Progress)
+		}
+		for _, guess := range []string{"000000", "123456"} {
+			_, err := w.flow.Answer(t.Context(), x, visit, fields{"code": guess})
+			w.fails(err, "recovery.code.wrong")
+		}
+	}
+	w.clock.Advance(time.Hour)
+	w.atCode(w.person.Person.NationalID, details(), "+905550000009", "")
+	if len(w.out) > 0 {
+		t.Error("a code went to a phone that is not the person's")
+	}
+	w.clock.Advance(time.Hour)
+	w.atCode(w.person.Person.NationalID, details(), hers, "")
+	if len(w.out) != 1 {
+		t.Error("none went out where all is right")
+	}
+}
