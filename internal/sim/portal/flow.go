@@ -18,6 +18,7 @@ import (
 type need struct {
 	acr   []string // one of these, essential; none = any
 	fresh bool     // a sign-in made for this page
+	desk  string   // a sign-in of this desk's application; "" = the portal's own
 }
 
 // needs of the pages that a sign-in may lead to; no other address is ever redirected to.
@@ -25,7 +26,14 @@ var needs = map[string]need{
 	"/":              {},
 	"/notifications": {acr: []string{acrSubstantial, acrHigh}},
 	"/sign-document": {fresh: true},
+
+	deskPath(Strict): {desk: Strict, acr: []string{acrSubstantial, acrHigh}},
+	deskPath(Since):  {desk: Since},
+	deskPath(From):   {desk: From},
+	deskPath(Alone):  {desk: Alone},
 }
+
+func deskPath(name string) string { return "/desk/" + name }
 
 // login is a sign-in under way: what the answer is held to.
 type login struct {
@@ -33,7 +41,8 @@ type login struct {
 	nonce    string
 	verifier string // PKCE, RFC 7636
 	to       string
-	maxAge   int // seconds; -1 = none was asked
+	desk     string // whose application asked; "" = the portal's own
+	maxAge   int    // seconds; -1 = none was asked
 	started  time.Time
 }
 
@@ -43,8 +52,9 @@ type session struct {
 	Payload json.RawMessage // the ID token's claims, as they came
 	Claims  idClaims
 	Person  person
-	Permit  bool // a sign-in was made for signing one document
-	Signed  bool // the document is signed
+	Permit  bool   // a sign-in was made for signing one document
+	Signed  bool   // the document is signed
+	Desk    string // whose application it is of
 }
 
 type person struct {
@@ -82,8 +92,8 @@ func (p *portal) login(w http.ResponseWriter, r *http.Request) {
 	if n, err := strconv.Atoi(q.Get("max_age")); err == nil && n >= 0 {
 		l.maxAge = n
 	}
-	if n, ok := needs[q.Get("to")]; ok {
-		l.to = q.Get("to")
+	if n, ok := needs[q.Get("to")]; ok && p.open(n.desk) {
+		l.to, l.desk = q.Get("to"), n.desk
 		if n.fresh {
 			l.maxAge = 0
 		}
@@ -97,7 +107,7 @@ func (p *portal) login(w http.ResponseWriter, r *http.Request) {
 	if lang := cookieOf(r, "portal-lang"); lang == "tr" || lang == "en" {
 		add("ui_locales", lang)
 	}
-	http.Redirect(w, r, p.oauth(op).AuthCodeURL(p.pending.put(l), opts...), http.StatusSeeOther)
+	http.Redirect(w, r, p.oauth(op, l.desk).AuthCodeURL(p.pending.put(l), opts...), http.StatusSeeOther)
 }
 
 // callback takes the authorization response.
@@ -127,7 +137,7 @@ func (p *portal) callback(w http.ResponseWriter, r *http.Request) {
 		p.broken(w, r, l, err.Error())
 		return
 	}
-	s.Permit = needs[l.to].fresh
+	s.Permit, s.Desk = needs[l.to].fresh, l.desk
 	old, _ := p.sessions.take(cookieOf(r, "portal-session"))
 	s.Signed = old.Signed && old.Claims.Subject == s.Claims.Subject
 	p.cookie(w, "portal-left", "", 0)
@@ -174,7 +184,7 @@ func (p *portal) logout(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, SignedOutPath, http.StatusSeeOther)
 		return
 	}
-	q := url.Values{"id_token_hint": {s.IDToken}, "client_id": {p.ClientID}, "post_logout_redirect_uri": {p.BaseURL + SignedOutPath}}
+	q := url.Values{"id_token_hint": {s.IDToken}, "client_id": {p.registration(s.Desk).ClientID}, "post_logout_redirect_uri": {p.BaseURL + SignedOutPath}}
 	if lang := cookieOf(r, "portal-lang"); lang != "" {
 		q.Set("ui_locales", lang)
 	}

@@ -28,7 +28,23 @@ type Config struct {
 	Scopes       []string
 	Now          func() time.Time // nil = time.Now
 	Client       *http.Client     // for calls to the provider; nil = one with a time limit
+	// Desks are further applications behind the same pages, each registered with a policy of its own; by name, see Desks.
+	Desks map[string]Registration
 }
+
+// Registration of an application at the provider.
+type Registration struct{ ClientID, ClientSecret string }
+
+// The desks that the portal has pages for, by what the provider is to hold their sign-ins to.
+const (
+	Strict = "strict" // refuses codes by SMS and backup codes
+	Since  = "since"  // two-factor authentication since a day in the past
+	From   = "from"   // from a day in the future on
+	Alone  = "alone"  // isolated: neither uses nor leaves a session
+)
+
+// Desks are their names, in the order of the home page.
+func Desks() []string { return []string{Strict, Since, From, Alone} }
 
 // Assurance levels as this portal understands them.
 const (
@@ -63,6 +79,11 @@ func New(c Config) (http.Handler, error) {
 	p.provider = provider{issuer: c.Issuer, client: c.Client}
 	p.pending = shelf[login]{life: 40 * time.Minute, most: 10_000, now: c.Now}
 	p.sessions = shelf[session]{life: 8 * time.Hour, most: 10_000, now: c.Now}
+	for name, r := range c.Desks {
+		if _, ok := needs[deskPath(name)]; !ok || r.ClientID == "" {
+			return nil, fmt.Errorf("portal: there is no desk %q, or it has no client id", name)
+		}
+	}
 	for name, address := range map[string]string{"Issuer": c.Issuer, "BaseURL": c.BaseURL} {
 		if u, err := url.Parse(address); err != nil || u.Host == "" || u.User != nil {
 			return nil, fmt.Errorf("portal: %s %q is no address", name, address)
@@ -78,6 +99,7 @@ func New(c Config) (http.Handler, error) {
 	mux.HandleFunc("GET /notifications", p.notifications)
 	mux.HandleFunc("GET /sign-document", p.document)
 	mux.HandleFunc("POST /sign-document", p.signDocument)
+	mux.HandleFunc("GET /desk/{name}", p.desk)
 	mux.HandleFunc("GET /style.css", file)
 	mux.HandleFunc("GET /icon.svg", file)
 	mux.HandleFunc("GET /", func(w http.ResponseWriter, r *http.Request) {

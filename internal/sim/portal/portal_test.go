@@ -30,6 +30,7 @@ type op struct {
 	sign     func(payload []byte) string
 	userinfo map[string]any
 	hash     func(accessToken string) string
+	clients  map[string]string // secrets of further clients, by id
 }
 
 func newOP(t *testing.T) *op {
@@ -58,7 +59,8 @@ func newOP(t *testing.T) *op {
 	mux.HandleFunc("POST /token", func(w http.ResponseWriter, r *http.Request) {
 		id, secret, _ := r.BasicAuth()
 		verifier := sha256.Sum256([]byte(r.FormValue("code_verifier")))
-		if id != "portal" || secret != "s%26cret" || r.FormValue("code") != "c-1" || o.asked.Get("code_challenge_method") != "S256" ||
+		right := id == "portal" && secret == "s%26cret" || o.clients[id] != "" && url.QueryEscape(o.clients[id]) == secret
+		if !right || id != o.asked.Get("client_id") || r.FormValue("code") != "c-1" || o.asked.Get("code_challenge_method") != "S256" ||
 			base64.RawURLEncoding.EncodeToString(verifier[:]) != o.asked.Get("code_challenge") {
 			w.WriteHeader(http.StatusBadRequest)
 			reply(w, map[string]string{"error": "invalid_grant"})
@@ -130,10 +132,14 @@ type visit struct {
 	lang   string
 }
 
-func open(t *testing.T, o *op) *visit {
+func open(t *testing.T, o *op) *visit { return openWith(t, o, func(*Config) {}) }
+
+func openWith(t *testing.T, o *op, change func(*Config)) *visit {
 	p := httptest.NewUnstartedServer(nil)
 	base := "http://localhost:" + p.Listener.Addr().String()[strings.LastIndexByte(p.Listener.Addr().String(), ':')+1:]
-	p.Config.Handler = site(t, Config{Issuer: o.URL, ClientID: "portal", ClientSecret: "s&cret", BaseURL: base, Now: func() time.Time { return o.now }})
+	c := Config{Issuer: o.URL, ClientID: "portal", ClientSecret: "s&cret", BaseURL: base, Now: func() time.Time { return o.now }}
+	change(&c)
+	p.Config.Handler = site(t, c)
 	p.Start()
 	p.URL = base
 	t.Cleanup(p.Close)
@@ -487,5 +493,48 @@ func TestHeadersAndCookies(t *testing.T) {
 	}
 	if status, _, _ := v.get("/nowhere"); status != 404 {
 		t.Errorf("an unknown page: %d", status)
+	}
+}
+
+// A desk is an application of its own: it asks as its own client, and another's session does not open it.
+func TestDesksAreApplicationsOfTheirOwn(t *testing.T) {
+	o := newOP(t)
+	asked := func() string { return o.asked.Get("client_id") }
+	o.clients = map[string]string{"alone-1": "alone secret", "strict-1": "strict secret"}
+	o.claims = func(c map[string]any) { c["aud"], c["azp"] = asked(), asked() }
+	desks := map[string]Registration{Alone: {"alone-1", "alone secret"}, Strict: {"strict-1", "strict secret"}}
+	v := openWith(t, o, func(c *Config) { c.Desks = desks })
+	v.sees("/", http.StatusOK, "/", "The archive", "The doctors&#39; desk")
+	if _, _, body := v.get("/"); strings.Contains(body, "e-Vizite") {
+		t.Error("a desk that was not registered is on the page")
+	}
+	v.sees("/desk/since", http.StatusNotFound, "/desk/since", "Page not found")
+	v.sees("/login", http.StatusOK, "/", "You signed in with")
+	if asked() != "portal" {
+		t.Errorf("the portal asked as %s", asked())
+	}
+	v.sees("/desk/alone", http.StatusOK, "/desk/alone", "you sign in here anew")
+	v.sees("/login?to=/desk/alone", http.StatusOK, "/desk/alone", "for the archive alone", "You signed in with your password and a code sent to your phone.")
+	if asked() != "alone-1" || o.asked.Get("claims") != "" {
+		t.Errorf("the archive asked as %s for %s", asked(), o.asked.Get("claims"))
+	}
+	v.sees("/desk/strict", http.StatusOK, "/desk/strict", "neither an SMS code nor a backup code")
+	v.sees("/login?to=/desk/strict", http.StatusOK, "/desk/strict", "a second step that this desk takes")
+	if !strings.Contains(o.asked.Get("claims"), acrSubstantial) {
+		t.Errorf("the strict desk asked for %s", o.asked.Get("claims"))
+	}
+	v.get("/logout")
+	if asked() != "strict-1" {
+		t.Errorf("the session of the strict desk was ended as %s", asked())
+	}
+	// A token of another application is none.
+	o.claims = func(c map[string]any) { c["aud"], c["azp"] = "portal", "portal" }
+	if status, _, body := v.get("/login?to=/desk/alone"); status != http.StatusBadGateway || !strings.Contains(body, "could not be completed") {
+		t.Errorf("a token of another application: %d", status)
+	}
+	for _, wrong := range []map[string]Registration{{"nowhere": {"x", "y"}}, {Alone: {}}} {
+		if _, err := New(Config{Issuer: o.URL, ClientID: "portal", BaseURL: "http://localhost:1", Desks: wrong}); err == nil {
+			t.Errorf("%v was taken", wrong)
+		}
 	}
 }

@@ -59,11 +59,26 @@ func (p *provider) discover(ctx context.Context) (*found, error) {
 	}
 }
 
-// oauth is the portal's registration at the provider. The secret goes in the header: client_secret_basic.
-func (p *portal) oauth(op *found) *oauth2.Config {
+// registration of a desk, or of the portal itself for "".
+func (p *portal) registration(desk string) Registration {
+	if desk == "" {
+		return Registration{p.ClientID, p.ClientSecret}
+	}
+	return p.Desks[desk]
+}
+
+// open says whether a desk was registered; "" always is.
+func (p *portal) open(desk string) bool {
+	_, ok := p.Desks[desk]
+	return desk == "" || ok
+}
+
+// oauth is a registration at the provider. The secret goes in the header: client_secret_basic.
+func (p *portal) oauth(op *found, desk string) *oauth2.Config {
+	r := p.registration(desk)
 	endpoint := op.Endpoint()
 	endpoint.AuthStyle = oauth2.AuthStyleInHeader
-	return &oauth2.Config{ClientID: p.ClientID, ClientSecret: p.ClientSecret, Endpoint: endpoint, RedirectURL: p.BaseURL + CallbackPath, Scopes: p.Scopes}
+	return &oauth2.Config{ClientID: r.ClientID, ClientSecret: r.ClientSecret, Endpoint: endpoint, RedirectURL: p.BaseURL + CallbackPath, Scopes: p.Scopes}
 }
 
 // idClaims are the claims of the ID token that the portal acts on.
@@ -83,12 +98,13 @@ type idClaims struct {
 // holds the token to what was asked for (OpenID Connect Core §3.1.3.7, items 4–6 and 11–13).
 func (p *portal) redeem(ctx context.Context, op *found, code string, l login) (session, error) {
 	ctx = oidc.ClientContext(ctx, p.Client)
-	tokens, err := p.oauth(op).Exchange(ctx, code, oauth2.VerifierOption(l.verifier))
+	me := p.registration(l.desk).ClientID
+	tokens, err := p.oauth(op, l.desk).Exchange(ctx, code, oauth2.VerifierOption(l.verifier))
 	if err != nil {
 		return session{}, fmt.Errorf("code exchange: %w", err)
 	}
 	raw, _ := tokens.Extra("id_token").(string)
-	id, err := op.VerifierContext(ctx, &oidc.Config{ClientID: p.ClientID, Now: p.Now}).Verify(ctx, raw)
+	id, err := op.VerifierContext(ctx, &oidc.Config{ClientID: me, Now: p.Now}).Verify(ctx, raw)
 	if err != nil {
 		return session{}, err
 	}
@@ -102,7 +118,7 @@ func (p *portal) redeem(ctx context.Context, op *found, code string, l login) (s
 	if err := id.VerifyAccessToken(tokens.AccessToken); err != nil {
 		return session{}, err
 	}
-	if (len(id.Audience) > 1 || s.Claims.AZP != "") && s.Claims.AZP != p.ClientID {
+	if (len(id.Audience) > 1 || s.Claims.AZP != "") && s.Claims.AZP != me {
 		return session{}, errors.New("the ID token was issued to another party")
 	}
 	if err := l.met(s.Claims); err != nil {

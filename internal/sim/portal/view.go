@@ -16,6 +16,7 @@ type frame struct {
 	Lang, Other string
 	In          bool
 	Session     session
+	Desks       []string // that are open
 	Now         time.Time
 	Data        any
 }
@@ -47,6 +48,11 @@ func (p *portal) show(w http.ResponseWriter, r *http.Request, status int, name s
 		f.Other = "tr"
 	}
 	f.Session, f.In = p.session(r)
+	for _, d := range Desks() {
+		if p.open(d) {
+			f.Desks = append(f.Desks, d)
+		}
+	}
 	var page bytes.Buffer
 	if err := templates.ExecuteTemplate(&page, name, f); err != nil {
 		http.Error(w, "The page could not be made.", http.StatusInternalServerError)
@@ -73,7 +79,7 @@ func (p *portal) ask(w http.ResponseWriter, r *http.Request, key string) {
 }
 
 func (p *portal) notifications(w http.ResponseWriter, r *http.Request) {
-	if s, ok := p.session(r); !ok || !slices.Contains(needs[r.URL.Path].acr, s.Claims.ACR) {
+	if s, ok := p.session(r); !ok || s.Desk != "" || !slices.Contains(needs[r.URL.Path].acr, s.Claims.ACR) {
 		p.ask(w, r, "notices")
 		return
 	}
@@ -86,6 +92,20 @@ func (p *portal) document(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p.show(w, r, http.StatusOK, "document", nil)
+}
+
+// desk is a page of an application with a policy of its own: it needs a sign-in of that application.
+func (p *portal) desk(w http.ResponseWriter, r *http.Request) {
+	n, ok := needs[r.URL.Path]
+	if !ok || !p.open(n.desk) {
+		p.show(w, r, http.StatusNotFound, "message", message{Title: "notfound.title", Text: "notfound.text"})
+		return
+	}
+	if s, ok := p.session(r); !ok || s.Desk != n.desk {
+		p.ask(w, r, "desk."+n.desk)
+		return
+	}
+	p.show(w, r, http.StatusOK, "desk", "desk."+n.desk)
 }
 
 // signDocument uses the permit up: each signature needs a sign-in of its own.
@@ -129,7 +149,7 @@ func methods(lang string, c idClaims) string {
 	}
 	var parts []string
 	for _, n := range names {
-		if n == "mfa" || n == "mca" { // these count the methods, they are none
+		if n == "mfa" || n == "mca" || n == "user" { // these say something of the methods, they are none
 			continue
 		}
 		if s := phrase(lang, "method."+n, "method.other"); !slices.Contains(parts, s) {

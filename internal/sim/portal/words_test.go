@@ -35,6 +35,13 @@ func TestEverySentenceInBothLanguages(t *testing.T) {
 			}
 		}
 	}
+	for _, d := range Desks() {
+		for _, part := range []string{"title", "what", "ask", "in"} {
+			if _, ok := sentences["desk."+d+"."+part]; !ok {
+				t.Errorf("the desk %s has no %s", d, part)
+			}
+		}
+	}
 	if seen < 20 {
 		t.Errorf("only %d uses found", seen)
 	}
@@ -57,8 +64,13 @@ func TestMethodsInWords(t *testing.T) {
 		{steps("password"), "şifreniz", "your password"},
 		{steps("password", "sms"), "şifreniz ve telefonunuza gönderilen kod", "your password and a code sent to your phone"},
 		{steps("password", "sms", "sms"), "şifreniz ve telefonunuza gönderilen kod", "your password and a code sent to your phone"},
-		{steps("password", "totp", "device"), "şifreniz, kod uygulamanız ve kayıtlı cihazınız", "your password, your code app and your registered device"},
+		{steps("password", "totp", "device"), "şifreniz, anahtar uygulamanızdaki kod ve kayıtlı cihazınız", "your password, the code of your key app and your registered device"},
 		{idClaims{AMR: []string{"pwd", "sms", "mca", "mfa"}}, "şifreniz ve telefonunuza gönderilen kod", "your password and a code sent to your phone"},
+		{steps("password", "messenger"), "şifreniz ve BiP'e gönderilen kod", "your password and a code sent to your BiP"},
+		{steps("password", "webauthn"), "şifreniz ve güvenlik anahtarınız veya geçiş anahtarınız", "your password and your security key or passkey"},
+		{steps("password", "backup"), "şifreniz ve yedek kodunuz", "your password and a backup code"},
+		{steps("password", "totp"), "şifreniz ve anahtar uygulamanızdaki kod", "your password and the code of your key app"},
+		{idClaims{AMR: []string{"pwd", "swk", "user", "mca", "mfa"}}, "şifreniz ve cihazınızdaki anahtar", "your password and a key on your device"},
 		{steps("magic"), "başka bir yöntem", "another method"},
 		{idClaims{}, "başka bir yöntem", "another method"},
 	} {
