@@ -1,5 +1,6 @@
 // Package phone owns the simulated phone of the demo and the tests: it takes messages as an SMS gateway would, shows them
-// on a page that renews itself, lists them for scripts, and fails on demand in the ways gateways fail. Enter with New.
+// on a page that renews itself, lists them for scripts, and fails on demand in the ways gateways fail. It has a key app too, which
+// shows codes that change every 30 s. Enter with New.
 // It keeps everything in memory, bounded, and refuses to be reached by the name of a web site (DNS rebinding) or changed
 // from another origin, since what it shows are live codes.
 package phone
@@ -75,6 +76,7 @@ type Phone struct {
 	seen     map[string]bool
 	keys     []string // in the order of seen
 	trouble  Trouble
+	apps     []Key // of the key app, in the order they were added
 }
 
 //go:embed page.html style.css script.js
@@ -97,6 +99,8 @@ func New(c Config) *Phone {
 	p.mux.HandleFunc("GET /list", p.show("list"))
 	p.mux.HandleFunc("GET /inbox", p.list)
 	p.mux.HandleFunc("POST /inbox", p.deliver)
+	p.mux.HandleFunc("GET /keys", p.listKeys)
+	p.mux.HandleFunc("POST /keys", p.takeKey)
 	p.mux.HandleFunc("POST /trouble", p.setTrouble)
 	p.mux.HandleFunc("POST /clear", p.clear)
 	p.mux.HandleFunc("GET /style.css", asset("style.css", "text/css; charset=utf-8"))
@@ -292,23 +296,28 @@ type view struct {
 	Numbers  []string
 	Trouble  Trouble
 	Troubles []choice
+	Keys     []shown
+	Wrong    bool // what was typed is no key
 }
 
 func (p *Phone) show(name string) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		to := number(r)
-		v := view{To: to, Messages: p.Inbox(to), Troubles: troubles}
-		slices.Reverse(v.Messages)
-		for _, m := range p.Inbox("") {
-			if !slices.Contains(v.Numbers, m.To) {
-				v.Numbers = append(v.Numbers, m.To)
-			}
+	return func(w http.ResponseWriter, r *http.Request) { p.draw(w, r, name, http.StatusOK, false) }
+}
+
+func (p *Phone) draw(w http.ResponseWriter, r *http.Request, name string, status int, wrong bool) {
+	to := number(r)
+	v := view{To: to, Messages: p.Inbox(to), Troubles: troubles, Keys: p.shown(), Wrong: wrong}
+	slices.Reverse(v.Messages)
+	for _, m := range p.Inbox("") {
+		if !slices.Contains(v.Numbers, m.To) {
+			v.Numbers = append(v.Numbers, m.To)
 		}
-		slices.Sort(v.Numbers)
-		p.mu.Lock()
-		v.Trouble = p.trouble
-		p.mu.Unlock()
-		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		_ = pages.ExecuteTemplate(w, name, v)
 	}
+	slices.Sort(v.Numbers)
+	p.mu.Lock()
+	v.Trouble = p.trouble
+	p.mu.Unlock()
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	_ = pages.ExecuteTemplate(w, name, v)
 }
