@@ -243,7 +243,7 @@ func TestB2_EveryPage(t *testing.T) {
 		at := states(t, k)
 		b := testkapi.NewBrowser(t)
 		for _, path := range []string{"/", "/help", "/privacy", "/about", "/nowhere", "/me/nowhere", "/signin/nowhere", "/authorize", "/authorize/callback?id=x", "/authorize/refused", "/end_session",
-			"/end_session?client_id=nobody", "/me/signed-out", "/me/enter?id=x", "/keys", "/.well-known/openid-configuration", "/healthz", "/readyz", "/userinfo", "/static/nowhere.css"} {
+			"/end_session?client_id=nobody", "/me/signed-out", "/me/enter?id=x", "/recover", "/recover/other", "/recover/nowhere", "/recover/nowhere/code", "/undo", "/undo?link=x", "/keys", "/.well-known/openid-configuration", "/healthz", "/readyz", "/userinfo", "/static/nowhere.css"} {
 			for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodOptions, http.MethodTrace} {
 				send(t, b, method, k.URL+path, nil)
 			}
