@@ -22,6 +22,7 @@ import (
 type cli struct {
 	Phone    phoneCmd    `cmd:"" help:"A phone: takes messages from inbox gateways and shows them on a page."`
 	Operator operatorCmd `cmd:"" help:"A mobile operator: answers the CAMARA SIM Swap API and tells of changed SIM cards."`
+	Push     pushCmd     `cmd:"" help:"A push service: gives out Web Push subscriptions and lists what arrives."`
 }
 
 func main() {

@@ -20,6 +20,7 @@ func TestHelpShowsPartiesWithAnExample(t *testing.T) {
 	}{
 		{[]string{"--help"}, []string{"phone", "Example: sim phone --listen 127.0.0.1:8082"}},
 		{[]string{"operator", "--help"}, []string{"--listen", "127.0.0.1:8083", "--trouble", "Example: sim operator", "KAPI_SIM_SWAP="}},
+		{[]string{"push", "--help"}, []string{"--listen", "127.0.0.1:8084", "--trouble", "Example: sim push", "KAPI_PUSH_HOSTS="}},
 		{[]string{"phone", "--help"}, []string{"--listen", "127.0.0.1:8082", "--trouble", "Example: sim phone"}},
 	} {
 		var out strings.Builder

@@ -52,6 +52,7 @@ type App struct {
 	keys     *keys.Ring
 	clients  *storage.CachedClients
 	password *password.Factor
+	registry *factors.Registry
 	reach    *reach.Messenger
 	holds    *enrolment.Holds
 	worker   *notify.Worker
@@ -118,6 +119,7 @@ func (a *App) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	a.registry = registry
 	a.tellAll(registry, sentences, routes)
 	a.holds = a.heldBack(a.password, registry, sentences)
 	a.Flow = &signin.Flow{
@@ -134,7 +136,7 @@ func (a *App) messages() (map[string][]notify.Route, error) {
 		return nil, err
 	}
 	a.worker = notify.New(notify.Options{
-		Outbox: a.db, Routes: routes, Log: a.log, Now: a.now, Watch: a.metrics.watch(),
+		Outbox: a.db, Routes: routes, Log: a.log, Now: a.now, Watch: a.metrics.watch(), Gone: a.forget,
 	})
 	for _, of := range routes {
 		for _, r := range of {

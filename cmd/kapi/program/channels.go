@@ -29,5 +29,5 @@ func (a *App) routes() (map[string][]notify.Route, error) {
 	for channel, given := range a.Channels {
 		routes[channel] = given
 	}
-	return routes, nil
+	return routes, a.pushRoutes(routes)
 }

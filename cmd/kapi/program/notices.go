@@ -33,7 +33,7 @@ func (s Settings) routed(channel string) bool {
 // tellAll gives the record what only a server has: all words, the gateways, places, and the apps of people.
 func (a *App) tellAll(registry *factors.Registry, catalogue *words.Catalogue, routes map[string][]notify.Route) {
 	a.record.Words, a.record.Place = catalogue, a.place
-	a.record.Routed = func(channel string) bool { return len(routes[channel]) > 0 }
+	a.record.Routed = func(channel string) bool { return len(routes[channel]) > 0 || channel == "push" && anyPush(routes) }
 	a.record.Push = func(ctx context.Context, id account.ID) (to []string, err error) {
 		for _, x := range registry.All(0) {
 			r, ok := x.(factors.Reacher)

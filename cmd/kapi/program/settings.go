@@ -34,6 +34,7 @@ type Settings struct {
 	Mail           string
 	SIMSwap        string
 	SIMEvents      string
+	Push           pushSettings
 	TLSCert        string
 	TLSKey         string
 	TrustedProxies []netip.Prefix
@@ -76,6 +77,15 @@ var settings = []setting{
 	{name: "MAIL", help: "gateways of e-mail: smtp://user:password@host:587?from=kapi@example.org or inbox:http://127.0.0.1:8082", secret: true, take: text(func(s *Settings) *string { return &s.Mail })},
 	{name: "SIM_SWAP", help: "the operator's SIM swap API: https://CLIENT:SECRET@host/sim-swap/v2#token=https://host/token; without it nobody is asked", secret: true, take: text(func(s *Settings) *string { return &s.SIMSwap })},
 	{name: "SIM_EVENTS", help: "proof of the operator's events: bearer:TOKEN or jwks:FILE#iss=ISSUER; without it there is no endpoint for them", secret: true, take: text(func(s *Settings) *string { return &s.SIMEvents })},
+	{name: "PUSH", help: "inbox:http://127.0.0.1:8082: the simulated phone takes pushes to native apps; Web Push needs no setting", take: takePushInbox},
+	{name: "PUSH_HOSTS", help: "further push services of browsers: push.example.org,*.example.net; off = no Web Push", take: takePushHosts},
+	{name: "PUSH_FCM", help: "key file of a Google service account, as KAPI_PUSH_FCM_FILE: pushes to apps on Android", secret: true, take: text(func(s *Settings) *string { return &s.Push.FCM })},
+	{name: "PUSH_APNS", help: "key (.p8) of Apple's push service, as KAPI_PUSH_APNS_FILE: pushes to apps on iOS", secret: true, take: text(func(s *Settings) *string { return &s.Push.APNs })},
+	{name: "PUSH_APNS_KEY_ID", help: "its id, ten characters", take: text(func(s *Settings) *string { return &s.Push.APNsKeyID })},
+	{name: "PUSH_APNS_TEAM", help: "id of the team, ten characters", take: text(func(s *Settings) *string { return &s.Push.APNsTeam })},
+	{name: "PUSH_APNS_TOPICS", help: "bundle ids of the apps, the usual one first", take: takePushTopics},
+	{name: "PUSH_APNS_SANDBOX", def: "false", help: "push to apps that are not from the store", take: takeBool("KAPI_PUSH_APNS_SANDBOX", func(s *Settings) *bool { return &s.Push.APNsTest })},
+	{name: "PUSH_HMS", help: "id and secret of the app at Huawei, as KAPI_PUSH_HMS_FILE: {\"app_id\": \"…\", \"client_secret\": \"…\"}", secret: true, take: text(func(s *Settings) *string { return &s.Push.HMS })},
 	{name: "TLS_CERT", help: "certificate chain, PEM; reloaded when it changes", take: text(func(s *Settings) *string { return &s.TLSCert })},
 	{name: "TLS_KEY", help: "its key, PEM", take: text(func(s *Settings) *string { return &s.TLSKey })},
 	{name: "TRUSTED_PROXIES", help: "addresses or prefixes whose X-Forwarded-For is believed, comma-separated", take: takeProxies},

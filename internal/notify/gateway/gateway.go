@@ -26,7 +26,7 @@ import (
 
 // Config is what the gateways need besides their addresses.
 type Config struct {
-	Channel   string // "sms" (or ""), "sim", "messenger" or "mail": which kinds of gateways there are
+	Channel   string // "sms" (or ""), "sim", "messenger", "mail" or "push": which kinds of gateways there are
 	Template  string // file for https gateways without #template=…
 	Log       *slog.Logger
 	Now       func() time.Time
@@ -129,6 +129,7 @@ var wanted = map[string]string{
 	"": overAir, "sms": overAir, "sim": overAir,
 	"messenger": "inbox:http://… or https://user:password@host/path",
 	"mail":      "inbox:http://…, smtp://… or smtps://…",
+	"push":      "inbox:http://…",
 }
 
 const overAir = "inbox:http://…, smpp://…, smpps://… or https://…"
@@ -142,7 +143,7 @@ func kindOf(channel, address string) (string, builder) {
 		return "bip", newMessenger
 	case channel == "mail" && (strings.HasPrefix(address, "smtp://") || strings.HasPrefix(address, "smtps://")):
 		return "smtp", newMail
-	case channel == "messenger" || channel == "mail":
+	case channel == "messenger" || channel == "mail" || channel == "push":
 		return "", nil
 	case strings.HasPrefix(address, "smpp://"), strings.HasPrefix(address, "smpps://"):
 		return "smpp", newSMPP
