@@ -303,8 +303,10 @@ func (f *Factor) showMe(c call) (int, any, error) {
 	if o.log.paused(f.now()) {
 		v.Push.Paused = stamp(second(o.log.Paused))
 	}
-	if d.Lost != 0 {
-		v.Lost = &lostView{stamp(second(d.Lost)), stamp(second(d.Removal))}
+	if said, goes, err := f.leaving(c.Context(), d); err != nil {
+		return 0, nil, err
+	} else if !goes.IsZero() {
+		v.Lost = &lostView{stamp(said), stamp(goes)}
 	}
 	return http.StatusOK, v, nil
 }

@@ -49,6 +49,9 @@ type Options struct {
 	Links map[string]string
 	// WebPushKey is the applicationServerKey of Web Push (RFC 8292 §3.2), base64url; "" = no Web Push.
 	WebPushKey string
+	// Leaving says when somebody said that a person's device is lost, and when it goes because of that; zero = nobody did. nil =
+	// nobody can.
+	Leaving func(ctx context.Context, id account.ID) (said, goes time.Time, err error)
 }
 
 // Factor is the registered device.
@@ -111,10 +114,8 @@ type record struct {
 	Version  string        `json:"version"`
 	Key      jwk           `json:"key"`
 	Push     *Subscription `json:"push,omitempty"`
-	Gone     bool          `json:"gone,omitempty"`    // the push service knows the subscription no more
-	Used     int64         `json:"used,omitempty"`    // seconds; the last answer
-	Lost     int64         `json:"lost,omitempty"`    // seconds; somebody said that it is lost
-	Removal  int64         `json:"removal,omitempty"` // seconds; what was said comes true
+	Gone     bool          `json:"gone,omitempty"` // the push service knows the subscription no more
+	Used     int64         `json:"used,omitempty"` // seconds; the last answer
 }
 
 func (r record) used() time.Time { return second(r.Used) }
@@ -179,6 +180,18 @@ func (f *Factor) byID(ctx context.Context, id string) (device, error) {
 		return device{}, fault.ErrNotFound
 	}
 	return read(c)
+}
+
+// leaving is when the device was said to be lost, and when it goes; zero where it was not.
+func (f *Factor) leaving(ctx context.Context, d device) (said, goes time.Time, err error) {
+	if d.ID == "" || f.opts.Leaving == nil {
+		return said, goes, nil
+	}
+	said, goes, err = f.opts.Leaving(ctx, d.Account)
+	if err != nil || said.Before(d.CreatedAt) { // of a device before this one
+		return time.Time{}, time.Time{}, err
+	}
+	return said, goes, nil
 }
 
 // change writes what fn makes of the record and the credential of the person's device, whatever else moves meanwhile.

@@ -4,7 +4,7 @@
 //
 // Enter with New. Begin makes the request, the endpoints (Endpoints, written down in docs/openapi/device.yaml) let the device
 // answer it, Verify gives the answer to the browser that waits, once. Standing, Manage and Act are what the owner sees at
-// /me/security/device; Lose, Found and RemoveLost are for whoever holds a change back for a day.
+// /me/security/device; Drop and Since are for whoever lets a lost device go after a day (Options.Leaving tells of it).
 //
 // A request is a ticket of the browser's sign-in. Its secret says how far it is: empty (waiting), scanned, approved or ended; each
 // step is one conditional write, so of many answers one counts, on any replica. The device is a credential whose handle is its

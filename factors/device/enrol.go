@@ -2,7 +2,6 @@ package device
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/kapi-id/kapi/factors"
@@ -57,11 +56,15 @@ func (f *Factor) Standing(ctx context.Context, id account.ID) (factors.Standing,
 	if o.device.ID == "" {
 		return s, nil
 	}
+	_, goes, err := f.leaving(ctx, o.device)
+	if err != nil {
+		return s, err
+	}
 	s.Since, s.Used, s.Name = o.device.CreatedAt, o.device.used(), o.device.Name
 	switch {
 	case o.device.State != active:
 		s.Key, s.Warn = "device.line_blocked", true
-	case o.device.Lost != 0:
+	case !goes.IsZero():
 		s.On, s.Key, s.Warn = true, "device.line_lost", true
 	default:
 		s.On, s.Key = true, "device.line"
@@ -84,9 +87,13 @@ func (f *Factor) manage(ctx context.Context, try factors.Try) (v ManageView, o o
 		return v, o, err
 	}
 	d := o.device
+	_, goes, err := f.leaving(ctx, d)
+	if err != nil {
+		return v, o, err
+	}
 	v = ManageView{
 		On: d.ID != "", Blocked: d.ID != "" && d.State != active, Name: d.Name, Platform: d.Platform, Since: d.CreatedAt, Used: d.used(),
-		Lost: d.Lost != 0, Removal: second(d.Removal), Unreachable: d.Gone, Possible: a.TwoFactor, Free: d.ID == "" || mayReplace(try.Proven),
+		Lost: !goes.IsZero(), Removal: goes, Unreachable: d.Gone, Possible: a.TwoFactor, Free: d.ID == "" || mayReplace(try.Proven),
 	}
 	if o.log.paused(f.now()) {
 		v.Paused = second(o.log.Paused)
@@ -187,38 +194,4 @@ func (f *Factor) Drop(ctx context.Context, id account.ID) error {
 		return nil
 	}
 	return f.remove(ctx, o.device, "dropped", moment{})
-}
-
-// Lose notes that somebody said the device is lost, and when it will go. Until then it works: whoever took over a phone line must not
-// silence the owner's device, and the owner's device shows what was said. fault.ErrNotFound if there is none.
-func (f *Factor) Lose(ctx context.Context, id account.ID, removal time.Time) error {
-	return f.change(ctx, id, func(d *device) error {
-		d.Lost, d.Removal = f.now().Unix(), removal.Unix()
-		return nil
-	})
-}
-
-// Found takes back what Lose noted; nothing noted is no error.
-func (f *Factor) Found(ctx context.Context, id account.ID) error {
-	err := f.change(ctx, id, func(d *device) error {
-		if d.Lost == 0 {
-			return fault.ErrNotFound
-		}
-		d.Lost, d.Removal = 0, 0
-		return nil
-	})
-	if errors.Is(err, fault.ErrNotFound) {
-		return nil
-	}
-	return err
-}
-
-// RemoveLost forgets the device that Lose noted, once its time has come, in the transaction that ctx carries. A device that was
-// registered since, found again, or is not due yet stays, and that is no error.
-func (f *Factor) RemoveLost(ctx context.Context, id account.ID) error {
-	o, err := f.owned(ctx, id)
-	if err != nil || o.device.Lost == 0 || f.now().Unix() < o.device.Removal {
-		return err
-	}
-	return f.kit.Atomically(ctx, func(ctx context.Context) error { return f.remove(ctx, o.device, "lost", moment{}) })
 }

@@ -1,6 +1,7 @@
 package device_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -213,52 +214,51 @@ func TestR176_Drop(t *testing.T) {
 	}
 }
 
+// A device that was said to be lost works until it goes, or who took over a phone line could silence it; it shows what was said.
 func TestLost(t *testing.T) {
-	b := newBench(t)
-	due := b.kit.Clock.Now().Add(24 * time.Hour)
-	if err := b.f.Lose(t.Context(), owner, due); err != nil {
-		t.Fatal(err)
+	var said, goes time.Time
+	b := benchOver(t, factortest.NewKit(factortest.Start), device.Options{Leaving: func(context.Context, account.ID) (time.Time, time.Time, error) { return said, goes, nil }})
+	shown := func() (lost *struct{ Since, Removal time.Time }) {
+		t.Helper()
+		var me struct {
+			Lost *struct{ Since, Removal time.Time }
+		}
+		if err := json.Unmarshal(b.dev.Me().Body, &me); err != nil {
+			t.Fatal(err)
+		}
+		return me.Lost
 	}
-	var me struct {
-		Lost *struct{ Since, Removal time.Time }
+	page := func() device.ManageView {
+		t.Helper()
+		p, err := b.f.Manage(t.Context(), factors.Try{Account: owner, Proven: strong})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p.Data.(device.ManageView)
 	}
-	if err := json.Unmarshal(b.dev.Me().Body, &me); err != nil || me.Lost == nil || !me.Lost.Removal.Equal(due) {
-		t.Errorf("the device shows %+v %v", me, err)
+	if shown() != nil || page().Lost {
+		t.Error("lost from the start")
 	}
-	if s, _ := b.f.Standing(t.Context(), owner); !s.On || !s.Warn || s.Key != "device.line_lost" {
-		t.Errorf("standing %+v", s)
+	said, goes = b.kit.Clock.Now(), b.kit.Clock.Now().Add(24*time.Hour)
+	if l := shown(); l == nil || !l.Since.Equal(said) || !l.Removal.Equal(goes) {
+		t.Errorf("the device shows %+v", l)
 	}
-	// It works until then, or a stolen phone line could silence it.
+	if v := page(); !v.Lost || !v.Removal.Equal(goes) {
+		t.Errorf("the page %+v", v)
+	}
+	if s, err := b.f.Standing(t.Context(), owner); err != nil || !s.On || !s.Warn || s.Key != "device.line_lost" {
+		t.Errorf("standing %+v %v", s, err)
+	}
 	v := b.begin(at("t1", "b1"))
 	wants(t, "approve", b.dev.Approve(b.waits(v), v.Number), 204, "")
-	if err := b.f.RemoveLost(t.Context(), owner); err != nil {
+	said = said.Add(-time.Second) // of a device before this one
+	if shown() != nil || page().Lost {
+		t.Error("lost by what was said of another one")
+	}
+	if err := b.f.Drop(t.Context(), owner); err != nil {
 		t.Fatal(err)
 	}
-	wants(t, "before it is due", b.dev.Me(), 200, "")
-	if err := b.f.Found(t.Context(), owner); err != nil {
-		t.Fatal(err)
-	}
-	b.kit.Clock.Advance(25 * time.Hour)
-	if err := b.f.RemoveLost(t.Context(), owner); err != nil {
-		t.Fatal(err)
-	}
-	wants(t, "found", b.dev.Me(), 200, "")
-	if err := b.f.Lose(t.Context(), owner, b.kit.Clock.Now()); err != nil {
-		t.Fatal(err)
-	}
-	if err := b.f.RemoveLost(t.Context(), owner); err != nil {
-		t.Fatal(err)
-	}
-	wants(t, "lost", b.dev.Me(), 401, "unproven")
-	if e := b.kit.Record.Events(audit.FactorRemoved); len(e) != 1 || e[0].Details["reason"] != "lost" {
-		t.Errorf("recorded %+v", e)
-	}
-	if err := b.f.Lose(t.Context(), owner, due); !errors.Is(err, fault.ErrNotFound) {
-		t.Errorf("no device is lost: %v", err)
-	}
-	if err := b.f.Found(t.Context(), owner); err != nil {
-		t.Errorf("no device is found: %v", err)
-	}
+	wants(t, "gone", b.dev.Me(), 401, "unproven")
 }
 
 func TestOwner(t *testing.T) {

@@ -14,13 +14,13 @@ import (
 
 // list is every way to prove something. A new factor is a folder under factors/ and a line here; sign-in, client policy,
 // audit, throttling and translations follow from the contract. kit is what a factor of that name may touch.
-func list(s Settings, passwords *password.Factor, kit func(name string) factors.Kit) []factors.Factor {
+func (x *opened) list(passwords *password.Factor, kit func(name string) factors.Kit) []factors.Factor {
 	return []factors.Factor{
 		passwords,
-		device.New(kit(device.Name), s.devices()),
+		device.New(kit(device.Name), x.devices()),
 		messenger.New(kit("messenger")),
 		sms.New(kit("sms")),
-		webauthn.New(kit("webauthn"), s.KeyRoots),
+		webauthn.New(kit("webauthn"), x.KeyRoots),
 		totp.New(kit("totp")),
 		backup.New(kit("backup"), passwords.Lend("backup")),
 	}
@@ -35,7 +35,7 @@ func (x *opened) factors(passwords *password.Factor, phone factors.Messenger) []
 		x.push = &reach.Push{Outbox: x.db, Channels: m.Channels}
 	}
 	kit := func(name string) factors.Kit { return x.kit(name, phone) }
-	all := list(x.Settings, passwords, kit)
+	all := x.list(passwords, kit)
 	if x.more != nil {
 		all = append(all, x.more(kit)...)
 	}

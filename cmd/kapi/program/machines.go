@@ -1,14 +1,20 @@
 package program
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/gorilla/mux"
 
 	"github.com/kapi-id/kapi/factors"
 	"github.com/kapi-id/kapi/factors/device"
+	"github.com/kapi-id/kapi/internal/account"
+	"github.com/kapi-id/kapi/internal/enrolment"
+	"github.com/kapi-id/kapi/internal/fault"
 )
 
 // machines mounts what factors have for machines, such as the API of registered devices, below /factors/NAME/. A cookie proves
@@ -28,9 +34,18 @@ func (a *App) machines(r *mux.Router, registry *factors.Registry) {
 	}
 }
 
-// devices is what the settings say of apps.
-func (s Settings) devices() device.Options {
-	return device.Options{Minimum: s.AppMinimum, Links: s.AppLinks}
+// devices is what the settings say of apps, and what is known of lost ones.
+func (x *opened) devices() device.Options {
+	return device.Options{
+		Minimum: x.AppMinimum, Links: x.AppLinks,
+		Leaving: func(ctx context.Context, id account.ID) (said, goes time.Time, err error) {
+			h, err := x.db.OpenHold(ctx, id, enrolment.HoldDevice, x.now())
+			if errors.Is(err, fault.ErrNotFound) {
+				err = nil
+			}
+			return h.CreatedAt, h.Due, err
+		},
+	}
 }
 
 func takeAppMinimum(s *Settings, v string) (err error) {
