@@ -93,6 +93,17 @@ func TestRC3_ContactProvesControl(t *testing.T) {
 		if number, address := k.Phone.Code(t, victim, 2), k.mailed("elif@example.org", 1); number != address {
 			e.Submit(map[string]string{"code": number}).See("The code is wrong")
 		}
+		// The code that is out belongs to its number even where the next one cannot be sent.
+		k.Clock.Add(16 * time.Minute)
+		a, e = k.atContact(hasan, hasanPassword), k.atContact(elif, elifPassword)
+		n := len(k.Phone.Inbox(hasanPhone)) + 1
+		a.Open("/me/contact/phone").Submit(identity(map[string]string{"phone": hasanPhone}, hasan, hasanBorn))
+		code = k.Phone.Code(t, hasanPhone, n)
+		for range 3 {
+			e.Open("/me/contact").Press("Verify my mobile phone now")
+		}
+		a.Open("/me/contact/phone").Submit(identity(map[string]string{"phone": victim}, hasan, hasanBorn)).See("Too many codes were asked for")
+		a.Open("/me/contact/phone/code").See("phone ending 77").Submit(map[string]string{"code": code}).See("The code is wrong")
 		// Declared is no phone for anything: neither for two-factor authentication nor as a second step.
 		if e.Open("/me/two-factor").See("Off"); strings.Contains(e.Text(), "Switch on") && strings.Contains(e.Body, `href="/me/two-factor/on"`) {
 			t.Error("two-factor authentication with a number that was only typed")
