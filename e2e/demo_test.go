@@ -35,7 +35,7 @@ func TestDemoAsAStrangerMeetsIt(t *testing.T) {
 	t.Cleanup(func() { demo.Process.Kill() })
 	text := waitFor(t, said, "Ctrl-C stops all.")
 	address := regexp.MustCompile(`(?m)^ *(.*\S) +(http://localhost:\d+)`).FindAllStringSubmatch(text, -1)
-	if len(address) != 4 {
+	if len(address) != 5 {
 		t.Fatalf("the demo prints %d addresses:\n%s", len(address), text)
 	}
 	site, handset := address[0][2], address[1][2]

@@ -1,11 +1,14 @@
 package program
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	_ "embed"
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -50,19 +53,6 @@ type demoPerson struct {
 	Password   string `json:"password"`
 }
 
-// demoStates says what each person is there to show, by ID number.
-var demoStates = map[string]string{
-	"10000000146": "two-factor authentication on",
-	"20000000282": "phone proven with the ID card, two-factor off",
-	"30000000328": "temporary password from an office",
-	"40000000464": "no phone",
-	"50000000500": "phone declared, not proven",
-	"60000000646": "two-factor on, SIM card changed",
-	"70000000782": "two-factor on, codes by BiP",
-	"80000000828": "two-factor on, codes by SIM message",
-	"99000000110": "foreigner, two-factor on",
-}
-
 // demoSwapped is the person whose SIM card was changed.
 const demoSwapped account.NationalID = "60000000646"
 
@@ -100,11 +90,16 @@ func (c demoCmd) Run(ctx context.Context, con *console) error {
 		return err
 	}
 	defer a.Close()
-	clientSecret := secret.Token()
-	if err := a.settle(ctx, url(1), clientSecret); err != nil {
+	shop, err := a.settle(ctx, portal.Config{Issuer: url(0), BaseURL: url(1), Now: a.now})
+	if err != nil {
 		return err
 	}
-	site, err := portal.New(portal.Config{Issuer: url(0), ClientID: "ssi-portal", ClientSecret: clientSecret, BaseURL: url(1), Now: a.now})
+	site, err := portal.New(shop)
+	if err != nil {
+		return err
+	}
+	handset := phone.New(phone.Config{Now: a.now})
+	own, err := a.setUp(ctx, handset, filepath.Join(dir, "demo.json"))
 	if err != nil {
 		return err
 	}
@@ -113,31 +108,47 @@ func (c demoCmd) Run(ctx context.Context, con *console) error {
 		return err
 	}
 	go func() {
-		if err := c.announce(ctx, con.out, url); err != nil {
+		if err := c.announce(ctx, con.out, url, own); err != nil {
 			fmt.Fprintln(con.err, "kapi:", err)
 		}
 	}()
-	return a.serve(ctx, 0, web.NewServer(at(1), site), web.NewServer(at(2), phone.New(phone.Config{Now: a.now})), web.NewServer(at(3), mobile))
+	return a.serve(ctx, 0, web.NewServer(at(1), site), web.NewServer(at(2), handset), web.NewServer(at(3), mobile))
 }
 
-// settle registers the portal and the people. The second start on the same data changes nothing but the portal's secret.
-func (a *App) settle(ctx context.Context, portalURL, clientSecret string) error {
-	client := []map[string]any{{
-		"client_id": "ssi-portal", "client_name": "SSI Notification Portal", "client_name#tr": "SGK Bildirim Portalı", "client_secret": clientSecret,
-		"institution": "Social Security Institution", "redirect_uris": []string{portalURL + "/callback"},
-		"post_logout_redirect_uris": []string{portalURL + "/"}, "scope": "openid profile phone",
-	}}
-	b, err := json.Marshal(client)
-	if err != nil {
-		return err
+// settle registers the portal with its desks, and the people. The second start on the same data changes nothing but secrets, and the
+// date of the desk that waits for one.
+func (a *App) settle(ctx context.Context, c portal.Config) (portal.Config, error) {
+	var list []map[string]any
+	register := func(id, tr, en string, policy map[string]any) portal.Registration {
+		r := portal.Registration{ClientID: id, ClientSecret: secret.Token()}
+		m := map[string]any{
+			"client_id": r.ClientID, "client_secret": r.ClientSecret, "client_name": en, "client_name#tr": tr, "institution": "Social Security Institution",
+			"redirect_uris": []string{c.BaseURL + portal.CallbackPath}, "post_logout_redirect_uris": []string{c.BaseURL + portal.SignedOutPath}, "scope": "openid profile phone",
+		}
+		maps.Copy(m, policy)
+		list = append(list, m)
+		return r
 	}
-	if err := a.applyClients(ctx, strings.NewReader(string(b)), io.Discard); err != nil {
-		return err
+	own := register("ssi-portal", "SGK Bildirim Portalı", "SSI Notification Portal", nil)
+	c.ClientID, c.ClientSecret = own.ClientID, own.ClientSecret
+	next := fmt.Sprintf("%d-01-01", a.now().Year()+1)
+	c.Desks = map[string]portal.Registration{
+		portal.Strict: register("ssi-doctors", "SGK Hekim Masası", "SSI Doctors' Desk", map[string]any{"kapi_min_acr": "substantial", "kapi_refused_second": []string{"sms", "backup"}}),
+		portal.Since:  register("ssi-e-vizite", "SGK e-Vizite", "SSI e-Vizite", map[string]any{"kapi_mfa_required_from": "2025-07-01"}),
+		portal.From:   register("ssi-employers", "SGK İşveren Bildirgesi", "SSI Employers' Declaration", map[string]any{"kapi_mfa_required_from": next}),
+		portal.Alone:  register("ssi-archive", "SGK Arşivi", "SSI Archive", map[string]any{"kapi_sso_isolated": true}),
+	}
+	b, err := json.Marshal(list)
+	if err != nil {
+		return c, err
+	}
+	if err := a.applyClients(ctx, bytes.NewReader(b), io.Discard); err != nil {
+		return c, err
 	}
 	if err := a.clients.Refresh(ctx); err != nil {
-		return err
+		return c, err
 	}
-	return a.applyPeople(ctx, strings.NewReader(string(demoPeople)), a.password, io.Discard)
+	return c, a.applyPeople(ctx, bytes.NewReader(demoPeople), a.password, io.Discard)
 }
 
 // swapped gives the person of the demo whose SIM card was changed a new one, shortly after two-factor authentication went on: once
@@ -171,7 +182,7 @@ func reachable(ctx context.Context, port int) error {
 }
 
 // announce prints where everything is once the provider answers.
-func (c demoCmd) announce(ctx context.Context, out io.Writer, url func(int) string) error {
+func (c demoCmd) announce(ctx context.Context, out io.Writer, url func(int) string, own demoOwn) error {
 	for i := range 4 {
 		if err := reachable(ctx, c.ListenBase+i); err != nil {
 			return err
@@ -183,18 +194,22 @@ func (c demoCmd) announce(ctx context.Context, out io.Writer, url func(int) stri
 	}
 	fmt.Fprintf(out, `
   SSI notification portal   %s   begin here
-  phone                     %s   the codes arrive here
+  phone                     %s   codes, messages and e-mails arrive here; it has a key app too
+  phone app                 %s/app   what people put on their phone: registered device, key app
   provider                  %s/me   a person's own pages
   mobile operator           %s   change a SIM card here, and make the operator fail
 
-`, url(1), url(2), url(0), url(3))
+`, url(1), url(2), url(0), url(0), url(3))
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(w, "  ID NUMBER\tPASSWORD\tNAME\tPHONE\tSTATE")
+	fmt.Fprintln(w, "  ID NUMBER\tPASSWORD\tNAME\tPHONE\tTRY")
 	for _, p := range people {
-		fmt.Fprintf(w, "  %s\t%s\t%s %s\t%s\t%s\n", p.NationalID, p.Password, p.GivenName, p.FamilyName, p.Phone, demoStates[p.NationalID])
+		fmt.Fprintf(w, "  %s\t%s\t%s %s\t%s\t%s\n", p.NationalID, p.Password, p.GivenName, p.FamilyName, cmp.Or(p.Phone, "–"), demoTries[p.NationalID])
 	}
 	if err := w.Flush(); err != nil {
 		return err
+	}
+	if len(own.Codes) > 0 {
+		fmt.Fprintf(out, "\n  Emine's backup codes, each good once: %s\n", strings.Join(own.Codes, "  "))
 	}
 	_, err := fmt.Fprint(out, "\nCtrl-C stops all.\n")
 	return err
