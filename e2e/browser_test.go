@@ -83,12 +83,17 @@ func chromium(t testing.TB) context.Context {
 			chromedp.Flag("disable-features", "BackForwardCache,Translate,OptimizationHints,MediaRouter,DialMediaRouteProvider,InterestFeedContentSuggestions,CertificateTransparencyComponentUpdater"),
 			// No name but localhost is looked up: nothing of a test may leave the machine.
 			chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1"))
+		if chrome.err = film.show(nil); chrome.err != nil {
+			return
+		}
+		opts = append(opts, chromedp.Flag("use-fake-device-for-media-stream", true), chromedp.Flag("use-fake-ui-for-media-stream", true),
+			chromedp.Flag("use-file-for-fake-video-capture", film.path))
 		if os.Geteuid() == 0 {
 			opts = append(opts, chromedp.NoSandbox) // Chromium has no sandbox for root
 		}
 		actx, stopAllocator := chromedp.NewExecAllocator(context.Background(), opts...)
 		ctx, stop := chromedp.NewContext(actx)
-		stopChrome = func() { stop(); stopAllocator() }
+		stopChrome = func() { stop(); stopAllocator(); film.end() }
 		chrome.ctx, chrome.err = ctx, chromedp.Do(ctx)
 	})
 	switch {

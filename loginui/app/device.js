@@ -41,7 +41,7 @@ export const pushes = ({ key, api }) => {
 };
 
 // pairing is the view on which this browser becomes the registered device.
-export const pairing = ({ api, go, refused }) => {
+export const pairing = ({ api, go, refused, registered }) => {
   const form = $("pair-form"), code = form.elements.pairing, name = form.elements.device_name;
 
   form.addEventListener("submit", (event) => {
@@ -58,6 +58,7 @@ export const pairing = ({ api, go, refused }) => {
   });
 
   const register = async (pairingCode, called) => {
+    if (registered()) return; // a link with somebody else's code must not make this their device and throw away its owner's key
     await api.register(pairingCode, called);
     navigator.storage?.persist?.(); // a key that the browser throws away is a device that is gone
     await go("device");

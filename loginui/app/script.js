@@ -46,7 +46,7 @@ const go = async (name, given) => {
   history.replaceState(null, "", name === "home" ? "/app" : `#${name}`);
   await show(name, given);
 };
-const pair = pairing({ api, go, refused });
+const pair = pairing({ api, go, refused, registered: () => Boolean(device) });
 
 // what a QR code said is taken to where it belongs.
 const take = async (found) => {
@@ -128,7 +128,7 @@ const follow = async () => {
   const view = name === "push" ? "approvals" : views[name] ? name : "home";
   if (needDevice.includes(view) && !device) await refresh();
   if (needDevice.includes(view) && !device) return go("home");
-  return show(view, name);
+  return show(view, name === "push" ? name : undefined);
 };
 
 const enrol = async () => {
