@@ -9,7 +9,7 @@ import (
 )
 
 // rowIDs are the attacks that this version answers for.
-var rowIDs = strings.Fields("P2 P3 P4 P6 P10 P14 F1 F2 F3 S1 S2 S3 S5 S6 RC1 RC2 RC3 RC4 D1 D2 D3 D5 D7 B1 B2 T1 T2 L1 L2 X1 X2 X3 O1 O4 O6 O10")
+var rowIDs = strings.Fields("P2 P3 P4 P6 P10 P14 F1 F2 F3 S1 S2 S3 S5 S6 RC1 RC2 RC3 RC4 RC5 D1 D2 D3 D5 D7 B1 B2 T1 T2 L1 L2 X1 X2 X3 O1 O4 O5 O6 O10")
 
 var (
 	testLink = regexp.MustCompile(`\[((?:Test|Fuzz)\w+)\]\(([^)]+)\)`)
