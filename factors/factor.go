@@ -160,6 +160,7 @@ type Try struct {
 	Known   bool       // this person has completed a sign-in in this browser before
 	Proven  []Proof    // what the person's session was proven with; only where a factor is set up (Enroller)
 	Want    acr.Level  // the level that the sign-in is after, beyond what was reached
+	First   string     // name of the first factor that a second one follows; "" where none was given
 	Person  string     // the person's name; only where a factor is set up (Enroller)
 }
 

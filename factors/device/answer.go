@@ -276,7 +276,7 @@ func (f *Factor) here(ctx context.Context, try factors.Try, d device, r request,
 	wrong := fault.Wrap(fault.Denied, "device.not_here", factors.ErrWrong)
 	st, err := f.said(d, r, code, yes, true)
 	switch {
-	case err != nil || st.Number != "":
+	case err != nil || st.Number != "" || !alone(try):
 		return r, wrong
 	case r.approved():
 		return r, nil // by another door meanwhile

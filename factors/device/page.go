@@ -57,7 +57,13 @@ func (f *Factor) Begin(ctx context.Context, try factors.Try) (factors.Challenge,
 	case err != nil:
 		return factors.Challenge{}, err
 	}
-	return f.show(o, r)
+	return f.show(o, r, try)
+}
+
+// alone says whether the browser that holds the key may confirm by itself: after the first factors that the app knows, which are the
+// password and the mobile signature. After a bank or a card, whoever sits there approves as on any other device.
+func alone(try factors.Try) bool {
+	return try.First == "" || try.First == "password" || try.First == "mobilesign"
 }
 
 // ending is the page of a request that waits no more.
@@ -69,7 +75,7 @@ func (f *Factor) ending(o owned, why string, final bool) factors.Challenge {
 	return factors.Challenge{Page: p}
 }
 
-func (f *Factor) show(o owned, r request) (factors.Challenge, error) {
+func (f *Factor) show(o owned, r request, try factors.Try) (factors.Challenge, error) {
 	now := f.now()
 	switch {
 	case r.approved():
@@ -81,7 +87,10 @@ func (f *Factor) show(o owned, r request) (factors.Challenge, error) {
 	}
 	v := View{
 		Waiting: true, Name: o.device.Name, Number: r.Number, Until: r.until(), Scanned: r.scanned(), Pushed: r.Pushed,
-		Challenge: r.Challenge, Device: r.Device, Issuer: f.kit.Issuer,
+		Device: r.Device, Issuer: f.kit.Issuer,
+	}
+	if alone(try) {
+		v.Challenge = r.Challenge
 	}
 	if !v.Scanned {
 		var err error

@@ -121,10 +121,14 @@ func (f *Flow) offered(ctx context.Context, t Transaction, v Visit, factor strin
 }
 
 func (f *Flow) try(s *state, v Visit, id account.ID) factors.Try {
+	first := ""
+	if i := slices.IndexFunc(s.t.Proofs, func(p factors.Proof) bool { return p.Stage == factors.First }); i >= 0 {
+		first = s.t.Proofs[i].Factor
+	}
 	return factors.Try{
 		Binding: s.t.ID, Purpose: factors.SignIn, Account: id, Service: s.client.DisplayName(v.Lang), Origin: f.Origin,
 		Network: v.Network, Place: f.where(v), Lang: v.Lang, Agent: v.Agent,
-		Want:    max(s.t.Ask.Want, s.t.Ask.Must),
+		Want: max(s.t.Ask.Want, s.t.Ask.Must), First: first,
 		Browser: f.browser(v), Known: s.account.ID == id && f.knownDevice(v.Known, s.account) != "",
 	}
 }

@@ -16,6 +16,7 @@ var (
 	password = proof("password", factors.First, factors.Know, factors.Here, acr.Low, "pwd")
 	bank     = proof("banking", factors.First, factors.Know, factors.Here, acr.Low, "fed")
 	esign    = proof("esign", factors.First, factors.Have|factors.Know, factors.Here, acr.High, "sc", "hwk", "pin")
+	card     = proof("idcard", factors.First, factors.Have|factors.Know, factors.Here, acr.High, "sc", "hwk", "pin")
 	mobile   = proof("mobilesign", factors.First, factors.Have|factors.Know, factors.Phone, acr.High, "hwk", "pin")
 
 	device   = proof("device", factors.Second, factors.Have, factors.Phone, acr.Low, "swk", "user")
@@ -32,52 +33,72 @@ func proof(name string, stage factors.Stage, kinds factors.Kind, channel string,
 	return factors.Proof{Factor: name, Account: "a1", Stage: stage, Kinds: kinds, Channel: channel, Level: level, AMR: amr, At: time.Unix(1_780_000_000, 0)}
 }
 
+// table is the acr/amr table: what each first factor gives with each second one. The lines of the columns are in columns; "–" is no way
+// that is offered, which TestP14_WhatIsNotOffered and the tests of the whole Kapi see to.
+var table = []struct {
+	first factors.Proof
+	acr   acr.Level // with a second factor
+	cells []string  // amr
+}{
+	{password, acr.Substantial, []string{"pwd", "pwd swk user mca mfa", "pwd swk mfa", "pwd sms mca mfa", "pwd oob mca mfa", "pwd backup mfa", "pwd otp mfa", "pwd swk user mfa", "pwd hwk user mfa"}},
+	{bank, acr.Substantial, []string{"fed", "fed swk user mca mfa", "–", "fed sms mca mfa", "fed oob mca mfa", "fed backup mfa", "–", "fed swk user mfa", "fed hwk user mfa"}},
+	{esign, acr.High, []string{"sc hwk pin mfa", "sc hwk pin swk user mca mfa", "–", "sc hwk pin sms mca mfa", "sc hwk pin oob mca mfa", "sc hwk pin backup mfa", "–", "sc hwk pin swk user mfa", "sc hwk pin user mfa"}},
+	{card, acr.High, []string{"sc hwk pin mfa", "sc hwk pin swk user mca mfa", "–", "sc hwk pin sms mca mfa", "sc hwk pin oob mca mfa", "sc hwk pin backup mfa", "–", "sc hwk pin swk user mfa", "sc hwk pin user mfa"}},
+	{mobile, acr.High, []string{"hwk pin mca mfa", "hwk pin swk user mca mfa", "hwk pin swk mca mfa", "hwk pin sms mca mfa", "hwk pin oob mca mfa", "hwk pin backup mca mfa", "–", "hwk pin swk user mca mfa", "hwk pin user mca mfa"}},
+}
+
+var columns = [][]factors.Proof{nil, {device}, {same}, {sms}, {bip}, {backup}, {totp}, {webauthn}, {attested}}
+
 func TestP14_TheWholeTable(t *testing.T) {
-	for _, tc := range []struct {
-		first  factors.Proof
-		second []factors.Proof
-		amr    string
-		acr    acr.Level
-	}{
-		{password, nil, "pwd", acr.Low},
-		{password, []factors.Proof{device}, "pwd swk user mca mfa", acr.Substantial},
-		{password, []factors.Proof{same}, "pwd swk mfa", acr.Substantial},
-		{password, []factors.Proof{sms}, "pwd sms mca mfa", acr.Substantial},
-		{password, []factors.Proof{bip}, "pwd oob mca mfa", acr.Substantial},
-		{password, []factors.Proof{backup}, "pwd backup mfa", acr.Substantial},
-		{password, []factors.Proof{totp}, "pwd otp mfa", acr.Substantial},
-		{password, []factors.Proof{webauthn}, "pwd swk user mfa", acr.Substantial},
-		{password, []factors.Proof{attested}, "pwd hwk user mfa", acr.Substantial},
-		{bank, nil, "fed", acr.Low},
-		{bank, []factors.Proof{device}, "fed swk user mca mfa", acr.Substantial},
-		{bank, []factors.Proof{sms}, "fed sms mca mfa", acr.Substantial},
-		{bank, []factors.Proof{bip}, "fed oob mca mfa", acr.Substantial},
-		{bank, []factors.Proof{backup}, "fed backup mfa", acr.Substantial},
-		{bank, []factors.Proof{webauthn}, "fed swk user mfa", acr.Substantial},
-		{esign, nil, "sc hwk pin mfa", acr.High},
-		{esign, []factors.Proof{device}, "sc hwk pin swk user mca mfa", acr.High},
-		{esign, []factors.Proof{sms}, "sc hwk pin sms mca mfa", acr.High},
-		{esign, []factors.Proof{bip}, "sc hwk pin oob mca mfa", acr.High},
-		{esign, []factors.Proof{backup}, "sc hwk pin backup mfa", acr.High},
-		{esign, []factors.Proof{webauthn}, "sc hwk pin swk user mfa", acr.High},
-		{esign, []factors.Proof{attested}, "sc hwk pin user mfa", acr.High},
-		{mobile, nil, "hwk pin mca mfa", acr.High},
-		{mobile, []factors.Proof{device}, "hwk pin swk user mca mfa", acr.High},
-		{mobile, []factors.Proof{same}, "hwk pin swk mca mfa", acr.High},
-		{mobile, []factors.Proof{sms}, "hwk pin sms mca mfa", acr.High},
-		{mobile, []factors.Proof{bip}, "hwk pin oob mca mfa", acr.High},
-		{mobile, []factors.Proof{backup}, "hwk pin backup mca mfa", acr.High},
-		{mobile, []factors.Proof{webauthn}, "hwk pin swk user mca mfa", acr.High},
-	} {
-		proofs := append([]factors.Proof{tc.first}, tc.second...)
-		t.Run(fmt.Sprint(names(proofs)), func(t *testing.T) {
-			if got := strings.Join(Methods(proofs), " "); got != tc.amr {
-				t.Errorf("amr %q, want %q", got, tc.amr)
+	seen := 0
+	for _, line := range table {
+		if len(line.cells) != len(columns) {
+			t.Fatalf("%s: %d cells", line.first.Factor, len(line.cells))
+		}
+		for i, amr := range line.cells {
+			if amr == "–" {
+				continue
 			}
-			if got := Reached(proofs, acr.High); got != tc.acr {
-				t.Errorf("acr %v, want %v", got, tc.acr)
+			seen++
+			proofs := append([]factors.Proof{line.first}, columns[i]...)
+			level := line.acr
+			if columns[i] == nil {
+				level = line.first.Level
 			}
-		})
+			t.Run(fmt.Sprint(names(proofs), i), func(t *testing.T) {
+				if got := strings.Join(Methods(proofs), " "); got != amr {
+					t.Errorf("amr %q, want %q", got, amr)
+				}
+				for ceiling := acr.Low; ceiling <= acr.High; ceiling++ {
+					if got := Reached(proofs, ceiling); got != min(level, ceiling) {
+						t.Errorf("acr %v under ceiling %v, want %v", got, ceiling, min(level, ceiling))
+					}
+				}
+				var steps []string
+				for _, s := range Steps(proofs) {
+					steps = append(steps, s.Method)
+				}
+				if !slices.Equal(steps, names(proofs)) {
+					t.Errorf("steps %v", steps)
+				}
+			})
+		}
+	}
+	if seen != 38 {
+		t.Errorf("%d cells of the table were looked at", seen)
+	}
+}
+
+// The key app stands beside the password alone; what follows anything follows anything.
+func TestP14_WhatIsNotOffered(t *testing.T) {
+	app, plain := factors.Info{Name: "totp", After: []string{"password"}}, factors.Info{Name: "sms"}
+	for _, line := range table {
+		if got, want := follows(app, []factors.Proof{line.first}), line.cells[6] != "–"; got != want {
+			t.Errorf("the key app after %s: %v", line.first.Factor, got)
+		}
+		if !follows(plain, []factors.Proof{line.first}) {
+			t.Errorf("no SMS after %s", line.first.Factor)
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ const say = (text) => { if (status) status.textContent = text; };
 // A sign-in in the browser that is the device: nobody has to do anything. The form is sent before another tab may take the next number.
 const here = async (form) => {
   const { challenge, device, aud } = waiting.dataset;
+  if (!challenge) return false;
   const key = await import(waiting.dataset.key);
   if (!key.possible() || (await key.load())?.id !== device) return false;
   return new Promise((done, failed) => {
