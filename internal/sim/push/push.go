@@ -153,6 +153,13 @@ func (s *Service) Pushes() []Push {
 	return append([]Push{}, s.pushes...)
 }
 
+// Forget empties the list.
+func (s *Service) Forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pushes = nil
+}
+
 // Calls counts the requests that tried to push, however they ended.
 func (s *Service) Calls() int {
 	s.mu.Lock()
