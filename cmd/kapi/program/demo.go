@@ -80,7 +80,7 @@ func (c demoCmd) Run(ctx context.Context, con *console) error {
 	inbox, operatorSecret, eventToken := "inbox:http://"+at(2), secret.Token(), secret.Token()
 	s, err := resolve(map[string]string{
 		"ISSUER": url(0), "LISTEN": at(0), "DATABASE": "sqlite:" + filepath.Join(dir, "kapi.db"), "LOG_LEVEL": level,
-		"SMS": inbox, "SIM_MESSAGE": inbox, "MESSENGER": inbox, "MAIL": inbox,
+		"SMS": inbox, "SIM_MESSAGE": inbox, "MESSENGER": inbox, "MAIL": inbox, "PUSH": inbox, "PUSH_HOSTS": "localhost,127.0.0.1",
 	}, []string{"KAPI_SIM_SWAP=http://kapi:" + operatorSecret + "@" + at(3) + "/sim-swap/v2#token=http://" + at(3) + "/token", "KAPI_SIM_EVENTS=bearer:" + eventToken}, "")
 	if err != nil {
 		return err
