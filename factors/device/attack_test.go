@@ -759,3 +759,28 @@ func TestD7_OneAnswerCounts(t *testing.T) {
 		t.Error("not recorded")
 	}
 }
+
+// A request belongs to the device it was made for: one that was registered meanwhile neither sees nor approves it, and what the device
+// before it approved is worth nothing.
+func TestD1_RequestOfTheDeviceBefore(t *testing.T) {
+	b := newBench(t)
+	waits, approved := at("t1", "b1"), at("t2", "b2")
+	approved.Service = "Tax office"
+	v, va := b.begin(waits), b.begin(approved)
+	r := b.waits(v)
+	wants(t, "approve", b.dev.Approve(b.waits(va), va.Number), http.StatusNoContent, "")
+	if err := b.kit.Credentials.Delete(t.Context(), b.dev.ID); err != nil { // in the moment between two writes
+		t.Fatal(err)
+	}
+	fresh := b.phone("new")
+	b.registered(fresh)
+	if list, a := fresh.List(); a.Status != 200 || len(list) != 0 {
+		t.Errorf("the new device sees %d", len(list))
+	}
+	wants(t, "the new device", fresh.Approve(r, v.Number), http.StatusNotFound, "unknown")
+	for _, try := range []factors.Try{waits, approved} {
+		if _, err := b.verify(try, ""); key(err) != "device.none" {
+			t.Errorf("%s: %v", try.Binding, err)
+		}
+	}
+}

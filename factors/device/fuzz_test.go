@@ -179,3 +179,44 @@ func FuzzTyped(f *testing.F) {
 		}
 	})
 }
+
+// The header says exactly what it must; a good signature does not make up for another one (RFC 8725 §3.1, §3.11).
+func TestHeaders(t *testing.T) {
+	z := newFuzzed(t)
+	for header, good := range map[string]bool{
+		`{"alg":"ES256","typ":"kapi-approval+jwt","kid":"x"}`:                              true,
+		`{"alg":"none","typ":"kapi-approval+jwt","kid":"x"}`:                               false,
+		`{"alg":"HS256","typ":"kapi-approval+jwt","kid":"x"}`:                              false,
+		`{"alg":"es256","typ":"kapi-approval+jwt","kid":"x"}`:                              false,
+		`{"typ":"kapi-approval+jwt","kid":"x"}`:                                            false,
+		`{"alg":"ES256","typ":"kapi-device+jwt","kid":"x"}`:                                false,
+		`{"alg":"ES256","typ":"JWT","kid":"x"}`:                                            false,
+		`{"alg":"ES256","kid":"x"}`:                                                        false,
+		`{"alg":"ES256","typ":"kapi-approval+jwt"}`:                                        false,
+		`{"alg":"ES256","typ":"kapi-approval+jwt","kid":"x","crit":["b64"]}`:               false,
+		`{"alg":"ES256","typ":"kapi-approval+jwt","kid":"x","jku":"https://evil.example"}`: false,
+		`{"alg":"ES256","typ":"kapi-approval+jwt","kid":"x"}{}`:                            false,
+	} {
+		if _, err := take(z.sign(header, `{}`), typeStatement, true); (err == nil) != good {
+			t.Errorf("%s: %v", header, err)
+		}
+	}
+	whole := z.sign(`{"alg":"ES256","typ":"kapi-approval+jwt","kid":"x"}`, `{"ctr":1}`)
+	for _, odd := range []string{whole + "=", whole + ".", "." + whole, strings.Replace(whole, ".", "..", 1), " " + whole, whole + "\n", whole[:len(whole)-2]} {
+		if s, err := take(odd, typeStatement, true); err == nil {
+			t.Errorf("%q taken as %+v", odd, s)
+		}
+	}
+	s, err := take(whole, typeStatement, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var st statement
+	if err := s.by(z.d.key, &st); err != nil || st.Ctr != 1 {
+		t.Errorf("%+v %v", st, err)
+	}
+	s.signature[5] ^= 1
+	if s.by(z.d.key, &st) == nil {
+		t.Error("a bent signature")
+	}
+}

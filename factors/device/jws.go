@@ -37,7 +37,7 @@ var errKey = errors.New("device: no P-256 key")
 func (k jwk) public() (*ecdsa.PublicKey, error) {
 	x, err := b64.DecodeString(k.X)
 	y, err2 := b64.DecodeString(k.Y)
-	if err != nil || err2 != nil || k.Kty != "EC" || k.Crv != "P-256" || len(x) != 32 || len(y) != 32 {
+	if err != nil || err2 != nil || k.Kty != "EC" || k.Crv != "P-256" || len(k.X) != 43 || len(k.Y) != 43 || len(x) != 32 || len(y) != 32 {
 		return nil, errKey
 	}
 	p, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), append(append([]byte{4}, x...), y...))
@@ -63,7 +63,7 @@ var errJWS = errors.New("device: no such signed text")
 // take takes a JWS apart. The header says alg, typ and kid and nothing else: no other algorithm, no key of the sender's choice, no
 // extension (RFC 8725 §3.1). kid is absent where keyed is false.
 func take(compact, typ string, keyed bool) (s signed, err error) {
-	if len(compact) > maxJWS {
+	if len(compact) > maxJWS || strings.ContainsAny(compact, "\r\n") { // which encoding/base64 passes over
 		return s, errJWS
 	}
 	parts := strings.Split(compact, ".")
