@@ -97,6 +97,7 @@ func TestRulesOfTheHelpPage(t *testing.T) {
 		{"R197", "bildirimlerinin açık olduğunu kontrol edin", "Check that the notifications of the Kapı app are on"},
 		{"R198", "kimlik bilgilerinin karttakiyle aynı olduğunu", "Check that the ID details you typed"},
 		{"R199", "kartı ve telefonu oynatmayın", "Keep the card and the phone still"},
+		{"R200", "Kart, hesabın sahibinin olmalıdır", "The card must be that of the account's owner"},
 		{"R201", "nüfus müdürlüğüne başvurun", "contact the population office"},
 		{"R202", "İki aşamalı girişi aç", "Switch on two-factor authentication"},
 		{"R202", "Sorun yaşıyorsanız:", "If something does not work:"},

@@ -197,6 +197,7 @@ func TestTheDemoShowsPolicies(t *testing.T) {
 	dir := t.TempDir()
 	d := startDemo(t, dir)
 	d.arrives("/desk/strict", "Ayşe").DontSee("Enter the code").Press("Back to the service").See("This page needs a stronger sign-in")
+	testkapi.NewBrowser(t).Open(d.at(1, "/desk/since")).See("to keep your access and your data safer", "keep your number up to date") // R211, R218
 	d.arrives("/desk/since", "Mehmet").Submit(map[string]string{"code": d.code("+905550000002", "sms")}).See("The day has passed", "Substantial")
 	d.arrives("/desk/from", "Hasan").See("That day has not come", "Low: one step")
 	b := d.arrives("/", "Hasan").See("You signed in with your password.")
