@@ -190,6 +190,8 @@ func (c *Client) ask(ctx context.Context, number string, since, now time.Time) (
 	case c.slots <- struct{}{}:
 		defer func() { <-c.slots }()
 	case <-ctx.Done():
+	}
+	if ctx.Err() != nil { // it came too late, with a slot or without
 		done(notify.Good) // it was not asked
 		return answer{}, errors.New("too many questions at once")
 	}
