@@ -1,6 +1,7 @@
 package device_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -782,5 +783,32 @@ func TestD1_RequestOfTheDeviceBefore(t *testing.T) {
 		if _, err := b.verify(try, ""); key(err) != "device.none" {
 			t.Errorf("%s: %v", try.Binding, err)
 		}
+	}
+}
+
+// between does something after the answer was seen and before it is used.
+type between struct {
+	factors.Tickets
+	do func()
+}
+
+func (w between) Answer(ctx context.Context, binding string, p factors.Purpose, id account.ID, secret []byte, most int) (factors.Ticket, bool, error) {
+	w.do()
+	return w.Tickets.Answer(ctx, binding, p, id, secret, most)
+}
+
+// "Not me" in the very moment in which an approval is redeemed.
+func TestD3_NotMeInTheLastMoment(t *testing.T) {
+	b, try := newBench(t), at("t1", "b1")
+	v := b.begin(try)
+	wants(t, "approve", b.dev.Approve(b.waits(v), v.Number), http.StatusNoContent, "")
+	kit := b.kit.Factors()
+	kit.Tickets = between{kit.Tickets, func() {
+		if err := b.f.Stop(t.Context(), owner); err != nil {
+			t.Error(err)
+		}
+	}}
+	if p, err := device.New(kit, device.Options{}).Verify(t.Context(), try, factors.Answer{}); key(err) != "device.refused" {
+		t.Errorf("%+v %v", p, err)
 	}
 }
