@@ -309,20 +309,20 @@ func (f *Factor) unanswered(r request) error {
 	case r.Ended == "":
 		return fault.New(fault.Expired, "device.expired")
 	}
-	return fault.New(fault.Denied, endSentence(r.Ended))
+	return ended(r.Ended)
 }
 
-// endSentence is the key of what the page says about an end.
-func endSentence(why string) string {
+// ended says why a request is over; its key is the sentence of the page.
+func ended(why string) *fault.Error {
 	switch why {
 	case endedNotMe:
-		return "device.not_me"
+		return fault.New(fault.Denied, "device.not_me")
 	case endedNumber:
-		return "device.wrong_number"
+		return fault.New(fault.Denied, "device.wrong_number")
 	case endedReplaced:
-		return "device.replaced"
+		return fault.New(fault.Denied, "device.replaced")
 	case endedBlocked, endedRemoved:
-		return "device.none"
+		return fault.New(fault.Denied, "device.none")
 	}
-	return "device.refused"
+	return fault.New(fault.Denied, "device.refused")
 }
