@@ -1,17 +1,27 @@
 package e2e
 
 import (
-	"encoding/json"
 	"fmt"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/chromedp/cdproto/browser"
-	"github.com/chromedp/cdproto/serviceworker"
 	"github.com/chromedp/chromedp"
 )
+
+// Restart starts the only replica anew, with further settings.
+func (c *Country) Restart(settings ...string) {
+	c.t.Helper()
+	c.replicas[0].kill()
+	path, err := binary()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.env = append(c.env, settings...)
+	c.replicas[0] = c.serve(path)
+	c.await(c.replicas[0])
+}
 
 // Tap presses what loads no page: the app goes from view to view by itself.
 func (b *Browser) Tap(words string) *Browser {
@@ -201,84 +211,6 @@ func TestPhoneAppMakesCodes(t *testing.T) {
 	// A pairing code that nobody gave out; and then the app is too old for any.
 	b.view(c, "pair", "With a pairing code")
 	b.Type("pairing", strings.Repeat("0", 26)).Tap("Register this device").Waits("The pairing code is not valid. Check it, or get a new one.")
-	c.replicas[0].kill()
-	path, err := binary()
-	b.do("find kapi", err)
-	c.env = append(c.env, "KAPI_APP_MIN_VERSION=web=9.0.0")
-	c.replicas[0] = c.serve(path)
-	c.await(c.replicas[0])
+	c.Restart("KAPI_APP_MIN_VERSION=web=9.0.0")
 	b.Tap("Register this device").Waits("This version is not safe enough any more.")
-}
-
-// A push shows that something waits, in the language of the app, and nothing else; without a network the app still opens.
-func TestPhoneAppIsPushed(t *testing.T) {
-	inBothLanguages(t, func(t *testing.T, how How) {
-		how.Unlooked = true
-		c := Found(t)
-		phone := Visit(t, how)
-		_, err := chromedp.CallBrowser(phone.ctx, browser.SetPermission, browser.SetPermissionParams{Permission: &browser.PermissionDescriptor{Name: "notifications"},
-			Setting: browser.PermissionSettingGranted, BrowserContextID: chromedp.FromContext(phone.ctx).BrowserContextID})
-		phone.do("allow notifications", err)
-		phone.Open(c.Issuer + "/app").Waits("Make this phone or browser your registered device, and approve your sign-ins on it.")
-		registrations := chromedp.Events(phone.ctx, serviceworker.WorkerRegistrationUpdated)
-		_, err = chromedp.Call(phone.ctx, serviceworker.Enable, struct{}{})
-		phone.do("watch the service worker", err)
-		_, err = step(phone, chromedp.Evaluate[bool](`navigator.serviceWorker.ready.then(r => !!r.active)`, chromedp.EvalAwaitPromise))
-		phone.do("wait for the service worker", err)
-		var id serviceworker.RegistrationID
-		for e, err := range registrations {
-			phone.do("find the service worker", err)
-			for _, r := range e.Registrations {
-				if strings.HasSuffix(r.ScopeURL, "/app") && strings.HasPrefix(r.ScopeURL, c.Issuer) {
-					id = r.RegistrationID
-				}
-			}
-			if id != "" {
-				break
-			}
-		}
-		push := func(data string) string {
-			_, err := chromedp.Call(phone.ctx, serviceworker.DeliverPushMessage, serviceworker.DeliverPushMessageParams{Origin: c.Issuer, RegistrationID: id, Data: data})
-			phone.do("push", err)
-			said, err := step(phone, asked[string](`async function(kind) {
-				const r = await navigator.serviceWorker.ready;
-				for (;;) {
-					const n = (await r.getNotifications()).find(n => n.tag === kind);
-					if (n) { const said = [n.title, n.body, n.lang].join("|"); n.close(); return said }
-					await new Promise(rest => setTimeout(rest, 50));
-				} }`, kindOf(data)))
-			phone.do("read the notification", err)
-			return said
-		}
-		for data, want := range map[string]string{
-			`{"kind":"approval","id":"x"}`: phone.in("Your approval is asked for|Tap to look. If you did not start it, do not approve.|en", "Onayınız bekleniyor|Bakmak için dokunun. Siz başlatmadıysanız onaylamayın.|tr"),
-			`{"kind":"notice","id":"x"}`:   phone.in("Something changed in your account|Tap to see what it was.|en", "Hesabınızda bir değişiklik oldu|Ne olduğunu görmek için dokunun.|tr"),
-			`broken`:                       phone.in("Something changed in your account|Tap to see what it was.|en", "Hesabınızda bir değişiklik oldu|Ne olduğunu görmek için dokunun.|tr"),
-		} {
-			if said := push(data); said != want {
-				t.Errorf("push %s says %q, want %q", data, said, want)
-			}
-		}
-		phone.Reload() // the language of a visit is a header here, which the service worker learns with the page
-		for _, r := range c.replicas {
-			r.kill()
-		}
-		phone.Tolerate("Failed to load resource")
-		phone.Open(c.Issuer + "/app#codes").Waits("No keys yet. Scan the QR code, or type the key.")
-		phone.view(c, "home", "There is no internet connection. Try again once there is.")
-	})
-}
-
-// asked is call of a function that answers later.
-func asked[T any](function string, arg string) chromedp.Action[T] {
-	b, _ := json.Marshal(arg)
-	return chromedp.Evaluate[T]("("+function+")("+string(b)+")", chromedp.EvalAwaitPromise)
-}
-
-func kindOf(data string) string {
-	var p struct{ Kind string }
-	if json.Unmarshal([]byte(data), &p) != nil {
-		return "notice"
-	}
-	return p.Kind
 }

@@ -14,13 +14,11 @@ const nickname = () => {
 // pushes: what the browser, the person and the server say of them.
 export const pushes = ({ key, api }) => {
   const manager = async () => (await navigator.serviceWorker.ready).pushManager;
+  // An old subscription may be gone at the push service, or for another key of the server: a new one is surely neither.
   const subscribe = async (server) => {
     const m = await manager();
-    const old = await m.getSubscription();
-    const same = old && key.encode(old.options.applicationServerKey ?? new ArrayBuffer(0)) === server;
-    if (old && !same) await old.unsubscribe(); // the server has another key now
-    const now = same ? old : await m.subscribe({ userVisibleOnly: true, applicationServerKey: server });
-    await api.push(place(key, now));
+    await (await m.getSubscription())?.unsubscribe();
+    await api.push(place(key, await m.subscribe({ userVisibleOnly: true, applicationServerKey: server })));
   };
   return {
     possible: (device) => Boolean(device.web_push_key) && "serviceWorker" in navigator && "PushManager" in globalThis && "Notification" in globalThis,

@@ -3,7 +3,7 @@
 export const $ = (id) => document.getElementById(id);
 export const facts = $("words").dataset;
 
-const lang = document.documentElement.lang;
+const lang = document.documentElement.lang === "en" ? "en-GB" : document.documentElement.lang; // the day before the month, as on all pages
 const zone = { timeZone: "Europe/Istanbul" };
 
 // word is a sentence of shell.html, by the name of its data attribute.
