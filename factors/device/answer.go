@@ -309,11 +309,11 @@ func (f *Factor) unanswered(r request) error {
 	case r.Ended == "":
 		return fault.New(fault.Expired, "device.expired")
 	}
-	return ended(r.Ended)
+	return whyOver(r.Ended)
 }
 
-// ended says why a request is over; its key is the sentence of the page.
-func ended(why string) *fault.Error {
+// whyOver says why a request is over; its key is the sentence of the page.
+func whyOver(why string) *fault.Error {
 	switch why {
 	case endedNotMe:
 		return fault.New(fault.Denied, "device.not_me")

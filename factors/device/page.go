@@ -81,7 +81,7 @@ func (f *Factor) show(o owned, r request, try factors.Try) (factors.Challenge, e
 	case r.approved():
 		return factors.Challenge{Page: &factors.Page{Data: View{Approved: true, Name: o.device.Name}}}, nil
 	case r.Ended != "":
-		return f.ending(o, ended(r.Ended).Key, r.Ended == endedNotMe), nil
+		return f.ending(o, whyOver(r.Ended).Key, r.Ended == endedNotMe), nil
 	case r.over(now):
 		return f.ending(o, "device.expired", false), nil
 	}
