@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -438,5 +439,59 @@ func TestSimulationIsStrict(t *testing.T) {
 	}
 	if len(w.Pushes()) != 0 {
 		t.Error("something arrived")
+	}
+}
+
+// What is no configuration stops the start and is not repeated.
+func TestConfigurations(t *testing.T) {
+	ec, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	account := func(change map[string]string) []byte {
+		a := map[string]string{
+			"type": "service_account", "project_id": "p", "private_key": inPEM(t, rsaKey()), "client_email": "a@p.example", "token_uri": "https://oauth2.googleapis.com/token",
+		}
+		maps.Copy(a, change)
+		b, _ := json.Marshal(a)
+		return b
+	}
+	google := func(change map[string]string) error {
+		_, err := fcm.New(fcm.Config{Account: account(change)})
+		return err
+	}
+	apple := func(change func(*apns.Config)) error {
+		c := apns.Config{Key: []byte(inPEM(t, ec)), KeyID: "ABCDE12345", Team: "ABCDE12345", Topics: []string{"org.example.kapi"}}
+		change(&c)
+		_, err := apns.New(c)
+		return err
+	}
+	huawei := func(text string) error {
+		_, err := hms.New(hms.Config{Account: []byte(text)})
+		return err
+	}
+	for name, err := range map[string]error{
+		"fcm": google(nil), "apns": apple(func(*apns.Config) {}), "hms": huawei(`{"app_id":"1","client_secret":"hush"}`),
+	} {
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for name, err := range map[string]error{
+		"a person's account":        google(map[string]string{"type": "authorized_user"}),
+		"a project that is a path":  google(map[string]string{"project_id": "../x"}),
+		"tokens in clear":           google(map[string]string{"token_uri": "http://oauth2.googleapis.com/token"}),
+		"no key":                    google(map[string]string{"private_key": "hush"}),
+		"a key of P-256 for google": google(map[string]string{"private_key": inPEM(t, ec)}),
+		"RSA for apple":             apple(func(c *apns.Config) { c.Key = []byte(inPEM(t, rsaKey())) }),
+		"no key for apple":          apple(func(c *apns.Config) { c.Key = []byte("hush") }),
+		"no key id":                 apple(func(c *apns.Config) { c.KeyID = "" }),
+		"no team":                   apple(func(c *apns.Config) { c.Team = "hush" }),
+		"no topic":                  apple(func(c *apns.Config) { c.Topics = nil }),
+		"a topic that is none":      apple(func(c *apns.Config) { c.Topics = []string{"a b"} }),
+		"no json":                   huawei("hush"),
+		"an app that is a path":     huawei(`{"app_id":"1/../2","client_secret":"hush"}`),
+		"no secret":                 huawei(`{"app_id":"1"}`),
+	} {
+		if err == nil || strings.Contains(err.Error(), "hush") {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
