@@ -214,3 +214,27 @@ func TestPhoneAppMakesCodes(t *testing.T) {
 	c.Restart("KAPI_APP_MIN_VERSION=web=9.0.0")
 	b.Tap("Register this device").Waits("This version is not safe enough any more.")
 }
+
+// The app is the e-Government Key (R125 to R127): it scans the picture of the settings, and its code is good there, though the phone's clock
+// is wrong.
+func TestPhoneAppIsTheKey(t *testing.T) {
+	inBothLanguages(t, func(t *testing.T, how How) {
+		c, ayse := Found(t), who(t, "Ayşe")
+		desk := Visit(t, how)
+		desk.security(c, ayse, "totp").Press("Set up a key")
+		small := how
+		small.Width, small.Height = 320, 640
+		phone := Visit(t, small)
+		film.Lock()
+		err := film.show(desk.QR())
+		if err == nil {
+			phone.Open(c.Issuer + "/app#scan").Waits("The key was added.")
+			err = film.show(nil)
+		}
+		film.Unlock()
+		if err != nil {
+			t.Fatal(err)
+		}
+		desk.Type("code", strings.ReplaceAll(phone.number(), " ", "")).Submit().See("Your key is set up.")
+	})
+}

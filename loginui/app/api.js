@@ -16,6 +16,12 @@ export const client = (key, { issuer, version }) => {
   let ahead = 0; // seconds that the server's clock is ahead of this one
   const now = () => Math.floor(Date.now() / 1000) + ahead;
 
+  // heard takes the server's clock from an answer: a phone's may be wrong.
+  const heard = (answer) => {
+    const date = Date.parse(answer.headers.get("Date") ?? "");
+    if (date) ahead = Math.round((date - Date.now()) / 1000);
+  };
+
   const send = async (method, path, text, proof) => {
     const headers = { Accept: "application/json", "Kapi-App": `web/${version}` };
     if (proof) headers["Kapi-Device"] = proof;
@@ -26,8 +32,7 @@ export const client = (key, { issuer, version }) => {
     } catch {
       throw new Refused(0, { type: "offline" });
     }
-    const date = Date.parse(answer.headers.get("Date") ?? "");
-    if (date) ahead = Math.round((date - Date.now()) / 1000);
+    heard(answer);
     const body = answer.status === 204 ? null : await answer.json().catch(() => null);
     if (!answer.ok) throw new Refused(answer.status, body, answer.headers.get("Retry-After"));
     return body;
@@ -67,6 +72,7 @@ export const client = (key, { issuer, version }) => {
 
   return {
     now,
+    heard,
     me: () => read("/me"),
     requests: async () => (await read("/requests")).requests,
     scan: (code) => change("POST", "/scan", () => ({ code })),

@@ -105,6 +105,7 @@ func (h *Handler) state(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Cross-Origin-Resource-Policy", "same-origin")
 	w.Header().Set("Vary", "Cookie")
+	w.Header().Set("Date", h.Pages.Now().UTC().Format(http.TimeFormat)) // the clock that codes of the key app are compared with
 	return json.NewEncoder(w).Encode(reader)
 }
 

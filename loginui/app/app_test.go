@@ -112,6 +112,9 @@ func TestState(t *testing.T) {
 			t.Errorf("%v %v, want %v", got, err, want)
 		}
 		head := w.Header()
+		if at, err := http.ParseTime(head.Get("Date")); err != nil || time.Since(at).Abs() > time.Minute {
+			t.Errorf("the clock says %v %v", at, err)
+		}
 		if w.Code != 200 || head.Get("Cache-Control") != "no-store" || head.Get("Cross-Origin-Resource-Policy") != "same-origin" || head.Get("Access-Control-Allow-Origin") != "" {
 			t.Errorf("%d %v", w.Code, head)
 		}

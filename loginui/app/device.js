@@ -155,6 +155,7 @@ export const standing = async ({ key, api, declined }) => {
   if (failed) states.push({ blocked: "blocked", two_factor: "twofactor", unproven: "gone" }[failed.word] ?? "offline");
   try {
     const answer = await fetch("/app/state", { cache: "no-store", redirect: "error" });
+    api.heard(answer);
     if (!answer.ok) throw new Error(String(answer.status));
     account = await answer.json();
   } catch {
