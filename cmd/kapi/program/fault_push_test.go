@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -184,6 +185,9 @@ func TestO5_DeviceUnreachable(t *testing.T) {
 		eventually(t, "the owner is told", func() bool { return strings.Contains(mine.Open(p.URL+"/me/security/device").Text(), said) })
 		if me := string(p.device.Me().Body); !strings.Contains(me, `"reachable":false`) {
 			t.Errorf("the app is told %s", me)
+		}
+		if me := string(p.device.Me().Body); !regexp.MustCompile(`"web_push_key":"[A-Za-z0-9_-]{87}"`).MatchString(me) {
+			t.Errorf("a browser cannot subscribe with %s", me)
 		}
 		calls := p.service.Calls()
 		p.doors(t, p.begin(t, quiet).See(byList).DontSee(byPush))
