@@ -191,6 +191,22 @@ func TestTheDemoShowsEachWay(t *testing.T) {
 	d.arrives("/", "Emine").Follow("Backup code").See("backup code").Submit(map[string]string{"code": printed[4]}).See("your password and a backup code")
 }
 
+// What the README promises of a forgotten password and of a changed SIM card.
+func TestTheDemoShowsWaysOut(t *testing.T) {
+	t.Parallel()
+	d := startDemo(t, t.TempDir())
+	b := testkapi.NewBrowser(t).Open(d.at(0, "/recover"))
+	b.Submit(map[string]string{"reason": "forgot"}).Submit(map[string]string{"national_id": d.people["Ayşe"][0]})
+	b.Submit(map[string]string{"birthdate": "23.04.1985", "family_name": "Yılmaz", "document": "id_card", "serial": "A12B34567"})
+	b.Submit(map[string]string{"phone": "0555 000 00 01", "email": ""}).Submit(map[string]string{"code": d.code("+905550000001", "sms")})
+	b.Submit(map[string]string{"new_password": "gümüş balık ırmakta 9"}).See("Your password has been renewed")
+
+	kemal := d.people["Kemal"]
+	b = testkapi.NewBrowser(t).Open(d.at(0, "/me/unblock")).Submit(map[string]string{"national_id": kemal[0], "password": kemal[1]})
+	b.Press("Send a code to my recovery address").Submit(map[string]string{"code": d.code("kemal@example.org", "mail")}).See("Your number has been unblocked")
+	d.arrives("/", "Kemal").Submit(map[string]string{"code": d.code("+905550000007", "sms")}).See("a code sent to your phone")
+}
+
 // The desks of the portal show what a client's registration can ask for.
 func TestTheDemoShowsPolicies(t *testing.T) {
 	t.Parallel()
