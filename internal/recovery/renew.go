@@ -49,7 +49,9 @@ func (f *Flow) Renew(ctx context.Context, t Transaction, v Visit, form Form) (Tr
 			if err != nil {
 				return err
 			}
-			if now.State != account.Active || a.TwoFactor && !now.TwoFactor { // the rules it was held to must still be those of the account
+			// Of two recoveries that a thief begins, the one that is parked must not follow when the person undid the other.
+			ended := now.ProofsSince.After(t.CreatedAt)
+			if now.State != account.Active || ended || a.TwoFactor && !now.TwoFactor { // the rules it was held to must still be those of the account
 				return fault.New(fault.Conflict, "recovery.meanwhile")
 			}
 			return nil

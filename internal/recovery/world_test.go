@@ -38,7 +38,8 @@ type world struct {
 	trust    error
 	written  []string // passwords
 	held     []account.ID
-	short    bool // the password is refused
+	short    bool   // the password is refused
+	between  func() // while the password is hashed
 	unlocked []string
 }
 
@@ -98,6 +99,9 @@ func (w *world) Rules(bool) []recovery.PasswordRule                { return nil 
 func (w *world) Renew(_ context.Context, id account.ID, password string, _ bool) (func(context.Context) error, error) {
 	if w.short {
 		return nil, fault.New(fault.Invalid, "password.rule.length").In("new_password")
+	}
+	if w.between != nil {
+		w.between()
 	}
 	return func(context.Context) error { w.written = append(w.written, string(id)+" "+password); return nil }, nil
 }
