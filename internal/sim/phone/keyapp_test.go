@@ -67,3 +67,18 @@ func TestKeyApp(t *testing.T) {
 		t.Errorf("the page shows\n%s", body)
 	}
 }
+
+// What is typed as a key is a key with a code, or refused.
+func FuzzAddKey(f *testing.F) {
+	f.Add("", "GEZDGNBVGY3TQOJQ")
+	f.Add("x", "otpauth://totp/Kapi:x?secret=GEZDGNBVGY3TQOJQ")
+	f.Add("\xff", "otpauth:%zz")
+	f.Fuzz(func(t *testing.T, name, key string) {
+		p := New(Config{Now: func() time.Time { return time.Unix(59, 0) }})
+		err := p.AddKey(name, key)
+		all := p.shown()
+		if (err == nil) != (len(all) == 1) || err == nil && (len(all[0].Code) != 6 || all[0].Name == "") {
+			t.Fatalf("%v: %+v", err, all)
+		}
+	})
+}
