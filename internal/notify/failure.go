@@ -56,3 +56,22 @@ func failureOf(err error) *Failure {
 	}
 	return Unsure(fmt.Errorf("gateway: %w", err))
 }
+
+// verdict is what an answer says to the breaker and to the metrics.
+func verdict(f *Failure) (Result, string) {
+	switch {
+	case f == nil:
+		return Good, "sent"
+	case f.Final:
+		return Good, "refused"
+	case f.Here && f.Certain:
+		return Good, "not_sent"
+	case f.Here:
+		return Good, "unsure"
+	case !f.Certain:
+		return Silent, "unsure"
+	case f.Silent:
+		return Silent, "not_sent"
+	}
+	return Bad, "not_sent"
+}

@@ -332,25 +332,6 @@ func send(ctx context.Context, g Gateway, m Message) (f *Failure) {
 	return failureOf(g.Send(ctx, m))
 }
 
-// verdict is what an answer says to the breaker and to the metrics.
-func verdict(f *Failure) (Result, string) {
-	switch {
-	case f == nil:
-		return Good, "sent"
-	case f.Final:
-		return Good, "refused"
-	case f.Here && f.Certain:
-		return Good, "not_sent"
-	case f.Here:
-		return Good, "unsure"
-	case !f.Certain:
-		return Silent, "unsure"
-	case f.Silent:
-		return Silent, "not_sent"
-	}
-	return Bad, "not_sent"
-}
-
 // order returns the routes of the channel: one of those that share the traffic first, chosen by weight, then the rest as given.
 func (w *Worker) order(channel string) []*line {
 	lines := w.lines[channel]

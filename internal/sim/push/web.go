@@ -14,7 +14,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/big"
 	"net/http"
 	"regexp"
 	"slices"
@@ -93,10 +92,10 @@ func vapid(r *http.Request, now time.Time) error {
 	if err != nil {
 		return errors.New("k is no base64url")
 	}
-	if _, err := ecdh.P256().NewPublicKey(point); err != nil {
+	key, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), point)
+	if err != nil {
 		return fmt.Errorf("k is no point: %w", err)
 	}
-	key := &ecdsa.PublicKey{Curve: elliptic.P256(), X: new(big.Int).SetBytes(point[1:33]), Y: new(big.Int).SetBytes(point[33:])}
 	var claims struct {
 		Aud string `json:"aud"`
 		Exp int64  `json:"exp"`
