@@ -46,7 +46,7 @@ type sheets struct{}
 func (sheets) Failure(w http.ResponseWriter, _ *http.Request, uiLocales []string, err error) {
 	f := fault.Of(err)
 	w.Header().Set("Content-Language", strings.Join(uiLocales, " "))
-	status := map[fault.Kind]int{fault.Invalid: 400, fault.Expired: 410, fault.Throttled: 429, fault.Unavailable: 503}[f.Kind]
+	status := map[fault.Kind]int{fault.Invalid: 400, fault.Denied: 403, fault.Expired: 410, fault.Throttled: 429, fault.Unavailable: 503}[f.Kind]
 	if status == 0 {
 		status = 500
 	}

@@ -159,7 +159,11 @@ func (s *Server) Mount(r *mux.Router) {
 
 	r.HandleFunc(pathEndSession, s.endSession).Methods(get, post)
 	// The only POST here that a page of ours sends; a forged one from another site is stopped before it is read.
-	r.Handle(pathConfirmLogout, http.NewCrossOriginProtection().Handler(http.HandlerFunc(s.confirmLogout))).Methods(post)
+	guard := http.NewCrossOriginProtection()
+	guard.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.cfg.Pages.Failure(w, r, nil, fault.New(fault.Denied, "form.cross_origin"))
+	}))
+	r.Handle(pathConfirmLogout, guard.Handler(http.HandlerFunc(s.confirmLogout))).Methods(post)
 }
 
 // now is the injected clock in the precision that every database keeps.

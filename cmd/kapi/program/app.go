@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/gorilla/mux"
+
 	"github.com/kapi-id/kapi/factors"
 	"github.com/kapi-id/kapi/factors/password"
 	"github.com/kapi-id/kapi/internal/audit"
@@ -48,6 +50,7 @@ type App struct {
 	Flow    *signin.Flow
 	Handler http.Handler // everything but metrics
 	Metrics http.Handler
+	Router  *mux.Router // inside of Handler; tests walk it, so that no route escapes them
 
 	keys     *keys.Ring
 	clients  *storage.CachedClients

@@ -73,6 +73,7 @@ func (a *App) mount(registry *factors.Registry, sentences *words.Catalogue) erro
 	partners.Mount(r)
 	a.machines(r, registry)
 	loginui.Mount(r, pages, visitors, citizens, phone, recoveries)
+	a.Router = r
 	a.Handler = web.Chain(r, web.Options{Log: a.log, Trusted: a.TrustedProxies, Broken: pages.Broken})
 	a.Metrics = a.metrics.handler()
 	return nil
