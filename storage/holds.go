@@ -20,6 +20,7 @@ type holdJSON struct {
 	Phone *contactsJSON `json:"phone,omitempty"` // its phone members only
 	Email string        `json:"email,omitempty"`
 	At    int64         `json:"email_verified_at,omitempty"`
+	Also  []string      `json:"also,omitempty"`
 }
 
 func (db *DB) scanHold(s scan) (h enrolment.Hold, err error) {
@@ -34,6 +35,7 @@ func (db *DB) scanHold(s scan) (h enrolment.Hold, err error) {
 	if err := db.unsealJSON("holds.data", h.ID, data, &j); err != nil {
 		return h, err
 	}
+	h.Data.Also = j.Also
 	if j.Phone != nil {
 		h.Data.Phone = j.Phone.phone()
 	}
@@ -56,7 +58,7 @@ func (db *DB) PlaceHold(ctx context.Context, h enrolment.Hold, token, code []byt
 	if h.ID == "" || h.Account == "" || h.What == "" || len(token) == 0 || len(code) == 0 {
 		return errEmpty("hold id, account, what, token or code")
 	}
-	j := holdJSON{Email: h.Data.Email.Address, At: micros(h.Data.Email.VerifiedAt)}
+	j := holdJSON{Email: h.Data.Email.Address, At: micros(h.Data.Email.VerifiedAt), Also: h.Data.Also}
 	if h.Data.Phone.Number != "" {
 		p := phoneJSON(h.Data.Phone)
 		j.Phone = &p

@@ -406,7 +406,7 @@ func (c *Contacts) Vouch(ctx context.Context, n account.NationalID, typed, reaso
 				p.Operator, p.Lines = k.NewPhone.Operator, k.NewPhone.Lines
 			}
 			if proven(k.Phone) && k.Phone.Number != number {
-				k.OldPhone, k.OldUntil = k.Phone.Number, now.Add(OldLife)
+				retire(k, k.Phone, contact.Email{}, now)
 			}
 			k.Phone, k.NewPhone = p, contact.Phone{}
 			return nil

@@ -214,8 +214,24 @@ func (c *Contacts) replacePhone(ctx context.Context, a Asker, k *contact.Contact
 	if !proven(old) {
 		return nil
 	}
-	k.OldPhone, k.OldUntil = old.Number, now.Add(OldLife)
+	retire(k, old, contact.Email{}, now)
 	return c.Holds.PhoneChanged(ctx, a.Account, old, a.Event)
+}
+
+// retire notes a number or an address that was replaced, which is told of what happens for a day. Of several in a day that is the first:
+// a second change must not take it out of its owner's hands. One of another day may be somebody else's by now and is forgotten, since
+// both have one term; and so may a number whose SIM card was changed.
+func retire(k *contact.Contacts, phone contact.Phone, email contact.Email, now time.Time) {
+	if !now.Before(k.OldUntil) {
+		k.OldPhone, k.OldEmail = "", ""
+	}
+	if k.OldPhone == "" && phone.BlockedAt.IsZero() {
+		k.OldPhone = phone.Number
+	}
+	if k.OldEmail == "" {
+		k.OldEmail = email.Address
+	}
+	k.OldUntil = now.Add(OldLife)
 }
 
 // RemovePhone takes back a number that waits; without one, the number itself, unless two-factor authentication needs it.
@@ -296,7 +312,7 @@ func (c *Contacts) replaceEmail(ctx context.Context, a Asker, k *contact.Contact
 	if !old.Verified {
 		return nil
 	}
-	k.OldEmail, k.OldUntil = old.Address, now.Add(OldLife)
+	retire(k, contact.Phone{}, old, now)
 	return c.Holds.EmailChanged(ctx, a.Account, old, a.Event)
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -52,7 +53,13 @@ func (h Hold) Open(now time.Time) bool { return h.ClosedAt.IsZero() && now.Befor
 type HoldData struct {
 	Phone contact.Phone `json:"phone,omitzero"` // HoldPhone: the one before
 	Email contact.Email `json:"email,omitzero"` // HoldEmail: the one before
+	// Also are the numbers, or addresses, that came between: of several changes within a day each is told of the last, and undoing brings
+	// the first one back. Else a second change would take the first out of its owner's hands.
+	Also []string `json:"also,omitempty"`
 }
+
+// mostAlso bounds Also; who changes more often is told at the first ones.
+const mostAlso = 8
 
 // How a hold ended.
 const (
@@ -150,14 +157,29 @@ func (h *Holds) PhoneChanged(ctx context.Context, id account.ID, old contact.Pho
 	if old.Number == "" || old.Grade == contact.Declared {
 		return nil
 	}
-	return h.place(ctx, Hold{Account: id, What: HoldPhone, Data: HoldData{Phone: old}}, e)
+	return h.changed(ctx, id, HoldPhone, HoldData{Phone: old}, old.Number, e)
 }
 
 func (h *Holds) EmailChanged(ctx context.Context, id account.ID, old contact.Email, e audit.Event) error {
 	if old.Address == "" || !old.Verified {
 		return nil
 	}
-	return h.place(ctx, Hold{Account: id, What: HoldEmail, Data: HoldData{Email: old}}, e)
+	return h.changed(ctx, id, HoldEmail, HoldData{Email: old}, old.Address, e)
+}
+
+// changed places the hold of a change; what an earlier one of the day would bring back stays what is brought back.
+func (h *Holds) changed(ctx context.Context, id account.ID, what string, d HoldData, gone string, e audit.Event) error {
+	before, err := h.Store.OpenHold(ctx, id, what, h.now())
+	switch {
+	case err == nil:
+		d = before.Data
+		if d.Phone.Number != gone && d.Email.Address != gone && !slices.Contains(d.Also, gone) && len(d.Also) < mostAlso {
+			d.Also = append(slices.Clone(d.Also), gone)
+		}
+	case !errors.Is(err, fault.ErrNotFound):
+		return err
+	}
+	return h.place(ctx, Hold{Account: id, What: what, Data: d}, e)
 }
 
 // place stores a hold with its record and the messages that tell how to undo it.

@@ -57,12 +57,17 @@ func channels(h Hold, c contact.Contacts) (phones, mails []string) {
 		}
 	}
 	old := h.CreatedAt.Before(c.OldUntil)
-	add(&phones, h.Data.Phone.Number, h.What == HoldPhone)
-	add(&phones, c.Phone.Number, h.What != HoldPhone && (c.Phone.Grade == contact.Verified || c.Phone.Grade == contact.IDVerified))
+	// A number whose SIM card was changed may be a stranger's by now.
+	add(&phones, h.Data.Phone.Number, h.What == HoldPhone && h.Data.Phone.BlockedAt.IsZero())
+	add(&phones, c.Phone.Number, h.What != HoldPhone && (c.Phone.Grade == contact.Verified || c.Phone.Grade == contact.IDVerified) && c.Phone.BlockedAt.IsZero())
 	add(&phones, c.OldPhone, old)
 	add(&mails, h.Data.Email.Address, h.What == HoldEmail)
 	add(&mails, c.Email.Address, h.What != HoldEmail && c.Email.Verified)
 	add(&mails, c.OldEmail, old)
+	for _, between := range h.Data.Also {
+		add(&phones, between, h.What == HoldPhone)
+		add(&mails, between, h.What == HoldEmail)
+	}
 	return phones, mails
 }
 
