@@ -157,6 +157,8 @@ navigator.serviceWorker?.addEventListener("message", ({ data }) => {
 });
 navigator.serviceWorker?.register("/app/worker.js", { scope: "/app", type: "module" }).catch(() => {}); // without it there are no pushes
 
+// Nothing that may not be true is shown meanwhile, and the page does not move under a finger.
+for (const e of document.querySelectorAll("[data-when]")) e.hidden = true;
 $("app").hidden = false;
 await set("lang", document.documentElement.lang).catch(() => {});
 try {
