@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/kapi-id/kapi/factors"
@@ -130,7 +131,8 @@ func (db *DB) EndSession(ctx context.Context, owner account.ID, id string, at ti
 	})
 }
 
-// EndSessions ends all sessions of the owner but keep, and the grants made in them.
+// EndSessions ends all sessions of the owner but keep, and the grants made in them, and closes every open ticket: a pairing code or the
+// link of an e-mail that a thief asked for in a session needs that session no more.
 func (db *DB) EndSessions(ctx context.Context, owner account.ID, keep string, at time.Time) error {
 	if owner == "" {
 		return errEmpty("account id")
@@ -148,7 +150,7 @@ func (db *DB) EndSessions(ctx context.Context, owner account.ID, keep string, at
 		if err != nil {
 			return err
 		}
-		if err := db.VoidProofs(ctx, owner, at); err != nil || len(ids) == 0 {
+		if err := errors.Join(db.VoidProofs(ctx, owner, at), db.VoidTickets(ctx, owner, at)); err != nil || len(ids) == 0 {
 			return err
 		}
 		return db.later(ctx, "end grants of sessions", "UPDATE grants SET revoked_at = ? WHERE session_id IN ("+marks(len(ids))+") AND revoked_at = 0",

@@ -82,7 +82,7 @@ type Store interface {
 	// somebody else is fault.ErrNotFound.
 	EndSession(ctx context.Context, owner account.ID, id string, at time.Time) error
 	// EndSessions ends all sessions of the account but one ("" = none kept) and their grants, and voids what was proven in
-	// sign-ins still under way (account.Account.ProofsSince).
+	// sign-ins still under way (account.Account.ProofsSince), and every open code, link and request of the account.
 	EndSessions(ctx context.Context, owner account.ID, keep string, at time.Time) error
 	// VoidProofs ends no session, but voids what was proven in sign-ins still under way, as EndSessions does.
 	VoidProofs(ctx context.Context, owner account.ID, at time.Time) error
