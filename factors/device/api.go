@@ -370,7 +370,7 @@ func (f *Factor) list(c call) (int, any, error) {
 	}
 	out := []requestView{}
 	for _, r := range all {
-		if r.Device == c.device.ID && r.waiting(f.now()) && len(out) < mostOpen {
+		if r.Device == c.device.ID && r.waiting(f.now()) && len(out) < 2*mostOpen { // of known and of unknown browsers
 			out = append(out, f.view(r))
 		}
 	}

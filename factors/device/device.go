@@ -27,7 +27,7 @@ const (
 	mostPushes = 3                // for unknown browsers, in pushWindow
 	mostKnown  = 6                // for known ones
 	pushWindow = 10 * time.Minute //
-	mostOpen   = 5                // requests that wait for one person
+	mostOpen   = 5                // requests that wait for one person, from known browsers and from others
 	refresh    = 20 * time.Second // of the page without a script
 	aside      = 4 * time.Second  // how long a push leaves a browser that may hold the key to sign by itself
 )

@@ -178,7 +178,7 @@ func (f *Factor) ask(ctx context.Context, try factors.Try, o owned, sends int) (
 		case b.Binding == try.Binding || !b.waiting(now):
 		case b.Like == r.Like && !b.scanned():
 			same = append(same, b)
-		default:
+		case b.Known || !try.Known: // who only knows the password must not take the place of the owner at home (row D3)
 			others, free = others+1, b.until()
 		}
 	}

@@ -54,7 +54,9 @@ func (f *Flow) complete(ctx context.Context, s *state, v Visit) (Outcome, error)
 		found = s.session
 	}
 	token, hash := f.Keys.NewToken()
-	raised := found.ID != "" && found.Account == t.Account
+	// Whoever comes without the second factor, to unblock a number, must not put a new date on a second factor of hours ago: the session
+	// that was there makes room for a restricted one.
+	raised := found.ID != "" && found.Account == t.Account && !Restricted(s.account, t.Proofs)
 	stands := session.Session{ID: uuid.NewString(), Account: t.Account, Proofs: t.Proofs, CreatedAt: now, ExpiresAt: now.Add(session.Life)}
 	if s.client.SSOIsolated {
 		stands.Client = s.client.ID // its token goes to nobody: a client ends it by naming it in a hint

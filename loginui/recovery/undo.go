@@ -22,7 +22,8 @@ type undoData struct {
 	Due  time.Time
 }
 
-// Limits of undoing: codes have 39 bits and are bound to the ID number, so that even these are far more than a guesser could use.
+// Limits of undoing: codes have 39 bits and are bound to the ID number, so that even these are far more than a guesser could use. They
+// count for each network apart: who wants a change to stand must not keep its victim from undoing it by guessing wrong.
 var (
 	undoGuesses = throttle.Ladder{Free: 10, First: 10 * time.Minute, Most: time.Hour}
 	undoNetwork = []throttle.Window{{N: 30, Per: 10 * time.Minute}}
@@ -93,7 +94,7 @@ func (h *Handler) held(r *http.Request) (enrolment.Hold, error) {
 	if enrolment.HoldCode(form.Get("code")) == "" {
 		return enrolment.Hold{}, fault.New(fault.Invalid, "hold.code.form").In("code")
 	}
-	key := "undo:" + hex.EncodeToString(h.Index("throttle", string(n)))
+	key := "undo:" + hex.EncodeToString(h.Index("throttle", string(n))) + ":" + h.visit(r).Network
 	verdict, err := h.Throttle.Take(ctx, key, undoGuesses, h.Now())
 	if err != nil {
 		return enrolment.Hold{}, err
