@@ -20,7 +20,7 @@ import (
 	"github.com/kapi-id/kapi/loginui/page"
 )
 
-//go:embed *.html words.json style.css
+//go:embed *.html words.json
 var files embed.FS
 
 // Words is the catalogue source of these pages, and of the messages of a recovery.
