@@ -84,6 +84,11 @@ build: ## Build static binaries in bin/
 	$(STATIC) build -trimpath -ldflags '$(LDFLAGS)' -o bin/kapi-sim ./cmd/sim
 	ls -l bin
 
+.PHONY: gallery
+gallery: install ## Take pictures of every page of sign-in and settings, to look at: make gallery GALLERY=/tmp/gallery
+	mkdir -p "$(GALLERY)"
+	$(GO) test ./e2e -run '^TestGallery$$' -count=1 -timeout 30m -v -args -gallery "$(GALLERY)"
+
 .PHONY: screenshots
 screenshots: install ## Take the pictures of docs/screenshots anew
 	mkdir -p docs/screenshots

@@ -4,11 +4,14 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/gorilla/mux"
 
+	"github.com/kapi-id/kapi/factors"
+	"github.com/kapi-id/kapi/factors"
 	"github.com/kapi-id/kapi/internal/account"
 	"github.com/kapi-id/kapi/internal/acr"
 	"github.com/kapi-id/kapi/internal/audit"
@@ -45,6 +48,8 @@ const (
 	aboutPhone = "phone"
 	aboutEmail = "email"
 )
+
+const devicePath = securityPath + "/device"
 
 type contactData struct {
 	Phone    phoneData
@@ -84,7 +89,7 @@ type contactRemove struct {
 	TwoFactor              bool
 }
 
-type contactLink struct{ Path, Address string }
+type contactLink struct{ Path, Token, Address string }
 
 // mountContact adds the pages where there is something behind them.
 func (h *Handler) mountContact(r *mux.Router) {
@@ -115,8 +120,8 @@ func (h *Handler) mountContact(r *mux.Router) {
 		post(path+"/remove", h.fresh(p.remove))
 	}
 	// The link of an e-mail may be opened in another browser: it proves itself.
-	r.Handle(ContactPath+"/link/{link:[A-Za-z0-9_-]{1,512}}", h.Pages.Get(h.askLink)).Methods(http.MethodGet, http.MethodHead)
-	r.Handle(ContactPath+"/link/{link:[A-Za-z0-9_-]{1,512}}", h.Pages.Post(h.useLink)).Methods(http.MethodPost)
+	r.Handle(enrolment.LinkPath, h.Pages.Get(h.askLink)).Methods(http.MethodGet, http.MethodHead)
+	r.Handle(enrolment.LinkPath, h.Pages.Post(h.useLink)).Methods(http.MethodPost)
 
 	get(signin.UnblockPath, h.recent(h.showUnblock))
 	post(signin.UnblockPath+"/send", h.recent(h.sendUnblock))
@@ -129,9 +134,15 @@ func (h *Handler) toContact(w http.ResponseWriter, r *http.Request, _ me) error 
 	return see(w, r, ContactPath)
 }
 
+// lately are the proofs that give a right to change something. A card that was shown in this session hours ago is not at hand now: who
+// has stolen the session and knows the password would make use of it.
+func (h *Handler) lately(m me) []factors.Proof {
+	return slices.DeleteFunc(slices.Clone(m.session.Proofs), func(p factors.Proof) bool { return h.Now().Sub(p.At) > freshness })
+}
+
 // asker is the reader as the domain knows them.
 func (h *Handler) asker(m me) enrolment.Asker {
-	return enrolment.Asker{Account: m.account.ID, Session: m.session.ID, Level: min(enrolment.Strength(m.session.Proofs), m.account.Ceiling),
+	return enrolment.Asker{Account: m.account.ID, Session: m.session.ID, Level: min(enrolment.Strength(h.lately(m)), m.account.Ceiling),
 		Network: m.visit.Network, Lang: m.visit.Lang, Event: h.event(m, "", nil)}
 }
 
@@ -306,18 +317,18 @@ func (h *Handler) remove(about string) action {
 
 // askLink shows what the link of an e-mail would do and does nothing: mail programs open links by themselves (row RC2).
 func (h *Handler) askLink(w http.ResponseWriter, r *http.Request) error {
-	link := mux.Vars(r)["link"]
+	link := r.URL.Query().Get("t")
 	address, err := h.Contacting.LookLink(r.Context(), link)
 	if err != nil {
 		return err
 	}
-	return h.Pages.Render(w, r, http.StatusOK, "citizen/contact-link", page.View{Data: contactLink{Path: ContactPath + "/link/" + link, Address: address}})
+	return h.Pages.Render(w, r, http.StatusOK, "citizen/contact-link", page.View{Data: contactLink{Path: enrolment.LinkPath, Token: link, Address: address}})
 }
 
 func (h *Handler) useLink(w http.ResponseWriter, r *http.Request) error {
 	v := h.visit(r)
 	e := audit.Event{Client: signin.Self, Request: web.RequestID(r.Context()), Network: v.Network, Agent: v.Agent}
-	if err := h.Contacting.UseLink(r.Context(), mux.Vars(r)["link"], e); err != nil {
+	if err := h.Contacting.UseLink(r.Context(), r.PostForm.Get("t"), e); err != nil {
 		return err
 	}
 	return h.Pages.Render(w, r, http.StatusOK, "citizen/contact-linked", page.View{})
@@ -337,7 +348,7 @@ type unblockData struct {
 	*enrolment.Blocked
 	Limited bool
 	Done    bool
-	Device  bool
+	Device  bool // there is a registered device to remove
 }
 
 func (h *Handler) toUnblock(w http.ResponseWriter, r *http.Request, _ me) error {
@@ -355,7 +366,17 @@ func (h *Handler) showUnblock(w http.ResponseWriter, r *http.Request, m me) erro
 
 func (h *Handler) unblockView(r *http.Request, m me) (page.View, error) {
 	b, err := h.Contacting.Blocked(r.Context(), h.asker(m))
-	return page.View{Data: unblockData{Blocked: b, Limited: m.restricted, Done: h.done(r, m) == "unblocked"}, Lang: m.visit.Lang}, err
+	return page.View{Data: unblockData{Blocked: b, Limited: m.restricted, Done: h.done(r, m) == "unblocked", Device: h.hasDevice(r, m)}, Lang: m.visit.Lang}, err
+}
+
+// hasDevice is false if the factor cannot tell: the page is about something else.
+func (h *Handler) hasDevice(r *http.Request, m me) bool {
+	f, ok := h.Factors.Get("device").(factors.Enroller)
+	if !ok {
+		return false
+	}
+	s, err := f.Standing(r.Context(), m.account.ID)
+	return err == nil && (s.On || s.Name != "")
 }
 
 func byPhone(r *http.Request) bool { return r.FormValue("by") == "sms" }
@@ -415,7 +436,8 @@ func (h *Handler) unblock(w http.ResponseWriter, r *http.Request, m me) error {
 }
 
 // mayRestricted says where a session may go that was let in without the second factor because the SIM card was changed: to the page that
-// unblocks, and, after a strong sign-in, to the phone.
+// unblocks, and, after a strong sign-in, to the phone and to where the registered device is removed, but not replaced: whoever stands
+// here has shown one factor.
 func mayRestricted(path string, a enrolment.Asker) bool {
 	switch {
 	case path == signin.UnblockPath, strings.HasPrefix(path, signin.UnblockPath+"/"), path == "/me/sign-out":
@@ -423,5 +445,9 @@ func mayRestricted(path string, a enrolment.Asker) bool {
 	case a.Level < acr.High:
 		return false
 	}
-	return path == ContactPath || path == ContactPath+"/phone" || strings.HasPrefix(path, ContactPath+"/phone/")
+	switch path {
+	case ContactPath, ContactPath + "/phone", devicePath, devicePath + "/remove", devicePath + "/delete":
+		return true
+	}
+	return strings.HasPrefix(path, ContactPath+"/phone/")
 }

@@ -30,6 +30,7 @@ type factorHost struct {
 	Up      string // where the way back leads: one page up
 	Done    string // catalogue key of what was just done; "" = nothing
 	Trouble string // catalogue key: the factor cannot do its work now
+	Limited bool   // the session may remove and do nothing else; see mayRestricted
 }
 
 // enroller finds the factor that an address names, if people set it up for themselves.
@@ -84,7 +85,10 @@ func (h *Handler) manage(w http.ResponseWriter, r *http.Request, m me, name stri
 
 func (h *Handler) factorPage(w http.ResponseWriter, r *http.Request, m me, name, template string, p factors.Page, done string, wrong error) error {
 	path := securityPath + "/" + name
-	host := factorHost{Path: path, Up: securityPath, Done: done, Trouble: p.Trouble}
+	host := factorHost{Path: path, Up: securityPath, Done: done, Trouble: p.Trouble, Limited: m.restricted}
+	if m.restricted {
+		host.Up = signin.UnblockPath
+	}
 	if template != "manage" {
 		host.Up = path
 	}

@@ -432,3 +432,31 @@ func TestOfficeCommands(t *testing.T) {
 		b.See("ending 04", "at a registration office")
 	})
 }
+
+// Row RC5: the SIM card was changed and the registered device is blocked, so that neither opens the account. A strong sign-in may remove
+// the device, and register no other: it is one factor.
+func TestRC5_RemoveTheDevice(t *testing.T) {
+	eachSIM(t, func(t *testing.T, k *country) {
+		d := freshly(t, k.Kapi).Registered(k.Kapi, "Ayşe's phone")
+		copied := d.Copy()
+		d.SetPush(d.Push)
+		if a := copied.SetPush(d.Push); a.Problem() != "blocked" {
+			t.Fatalf("the copy: %d %s", a.Status, a.Body)
+		}
+		k.swap(aysePhone)
+		device := k.URL + "/me/security/device"
+		weak := k.unblocking(false).DontSee("Remove my registered device")
+		for path, method := range map[string]string{device: http.MethodGet, device + "/remove": http.MethodPost, device + "/delete": http.MethodPost} {
+			if r := send(t, weak, method, path, url.Values{}); r.Status < 400 && !(r.Status == http.StatusSeeOther && strings.HasPrefix(r.Location, "/signin/")) {
+				t.Errorf("after a password: %s %s: %d to %s", method, path, r.Status, r.Location)
+			}
+		}
+		k.Clock.Add(time.Minute)
+		b := k.unblocking(true).See("Remove my registered device").Open(device).See("Ayşe's phone").DontSee("Register another device")
+		if r := send(t, b, http.MethodPost, device+"/add", url.Values{}); r.Status < 400 && !(r.Status == http.StatusSeeOther && strings.HasPrefix(r.Location, "/signin/")) {
+			t.Errorf("a device is registered with one factor: %d to %s", r.Status, r.Location)
+		}
+		b.Open(device).Press("Remove the registered device").Press("Remove").See("The registered device was removed.")
+		b.Open(k.URL+"/me/unblock").See("Confirm your new SIM card").DontSee("Remove my registered device")
+	})
+}
