@@ -30,6 +30,9 @@ const (
 	forUnblockSMS  factors.Purpose = "unblock_sms"
 )
 
+// LinkPath is where the link of an e-mail leads. What it carries is behind the "?", which no log keeps (row L1).
+const LinkPath = "/me/contact/link"
+
 const (
 	codeTries = 5
 	linkLife  = 24 * time.Hour   // of an e-mail that verifies an address
@@ -88,7 +91,7 @@ func (c *Contacts) SendEmail(ctx context.Context, a Asker) error {
 		return fault.New(fault.Conflict, "contact.nothing")
 	}
 	token := secret.Token()
-	link := c.Issuer + "/me/contact/link/" + base64.RawURLEncoding.EncodeToString(c.Box.Seal("contact.link", []byte(string(a.Account)+" "+token)))
+	link := c.Issuer + LinkPath + "?t=" + base64.RawURLEncoding.EncodeToString(c.Box.Seal("contact.link", []byte(string(a.Account)+" "+token)))
 	return c.mail(ctx, a, forEmail, e.Address, linkLife, "contact.mail.subject", "contact.mail.text", link, func(ctx context.Context) error {
 		now := c.now()
 		_, err := c.Tickets.Open(ctx, factors.Ticket{Binding: linkBinding(a.Account), Purpose: forLink, Account: a.Account,

@@ -33,6 +33,7 @@ func (h *Handler) showAccess(w http.ResponseWriter, r *http.Request, m me) error
 
 func (h *Handler) access(r *http.Request, m me) accessData {
 	d := accessData{Done: h.done(r, m)}
+	m.session.Proofs = h.lately(m)
 	for _, x := range h.Factors.All(factors.First) {
 		info := x.Info()
 		row := accessRow{Factor: info.Name, Closed: m.account.Closed.Has(info.Name, info.Shut)}
@@ -71,7 +72,9 @@ func (h *Handler) changeAccess(w http.ResponseWriter, r *http.Request, m me) err
 	v := page.View{Data: h.access(r, m), Lang: m.visit.Lang}
 	err := h.held(r.Context(), m)
 	if err == nil {
-		err = mayChange(m, x.Info())
+		now := m
+		now.session.Proofs = h.lately(m)
+		err = mayChange(now, x.Info())
 	}
 	if err == nil {
 		err = h.setAccess(r.Context(), m, x.Info(), state == "closed")

@@ -3,6 +3,7 @@ package program_test
 import (
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -77,5 +78,47 @@ func TestD3_TheOwnerGetsThrough(t *testing.T) {
 		}
 		home.Press("I have approved")
 		rp.Answer(home)
+	})
+}
+
+// R141: a strong sign-in of a while ago makes no phone ID-verified, nor closes a way to sign in, after the password alone.
+func TestR141_AStrongSignInAgesToo(t *testing.T) {
+	eachSIM(t, func(t *testing.T, k *country) {
+		b := testkapi.NewBrowser(t).Open(k.URL + "/me/contact")
+		sign(b, hasan)
+		b.Open("/me/contact/phone").See("You signed in with a strong method")
+		for range 2 {
+			k.Clock.Add(10 * time.Minute)
+			b.Open(k.URL + "/me")
+		}
+		b.Open("/me/contact/phone").Submit(map[string]string{"national_id": hasan, "password": hasanPassword}).See("Mobile phone number").DontSee("You signed in with a strong method")
+		b.Submit(identity(map[string]string{"phone": "+905550000077"}, hasan, hasanBorn))
+		b.Submit(map[string]string{"code": k.Phone.Code(t, "+905550000077", 1)}).DontSee("Verified with your ID")
+		if r := send(t, b, http.MethodPost, k.URL+"/me/security/access", url.Values{"factor": {"password"}, "state": {"closed"}}); r.Status == http.StatusSeeOther {
+			t.Errorf("the password was closed: to %s", r.Location)
+		}
+	})
+}
+
+// RC4: who wants a change to stand does not keep its victim from undoing it by guessing wrong.
+func TestRC4_NobodyIsKeptFromUndoing(t *testing.T) {
+	each(t, func(t *testing.T, k *testkapi.Kapi) {
+		guess := func(from string) int {
+			r := httptest.NewRequest(http.MethodPost, k.URL+"/undo", strings.NewReader(url.Values{"national_id": {ayse}, "code": {"ABCD2345"}}.Encode()))
+			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			r.RemoteAddr = from + ":4321"
+			w := httptest.NewRecorder()
+			k.App().Handler.ServeHTTP(w, r)
+			return w.Code
+		}
+		for range 12 {
+			guess("198.51.100.7")
+		}
+		if status := guess("198.51.100.7"); status != http.StatusTooManyRequests {
+			t.Errorf("guesses are not counted: %d", status)
+		}
+		if status := guess("203.0.113.9"); status != http.StatusUnprocessableEntity {
+			t.Errorf("the victim is locked out: %d", status)
+		}
 	})
 }
