@@ -301,7 +301,7 @@ func (w *Worker) call(ctx context.Context, l *line, m Message) (f *Failure, call
 	case <-ctx.Done():
 		return nil, false
 	}
-	if !l.ready() {
+	if !l.ready() || !w.now().Before(m.Deadline) { // the wait for a slot, or a first call, may have taken what was left
 		return nil, false
 	}
 	done, ok := l.breaker.Begin()

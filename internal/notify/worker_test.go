@@ -122,6 +122,18 @@ func TestO4_NeverExpiredNorUsed(t *testing.T) {
 	if r := b2.box.row(0); r.state != "closed" || r.reason != "expired" || second.count() != 0 {
 		t.Fatalf("%s because %q, second gateway called %d times", r.state, r.reason, second.count())
 	}
+	// It expires during a call that brings no answer: the same gateway is not asked again, though it would drop a second one.
+	silent := &gate{name: "silent", once: true, do: func(context.Context, int) error {
+		b.clock.add(10 * time.Minute)
+		return Unsure(errors.New("no answer"))
+	}}
+	b3 := newBench(Route{Gateway: silent, Weight: 1})
+	b3.clock, b3.Worker.now = b.clock, b.clock.now
+	b3.put(1)
+	b3.settle()
+	if r := b3.box.row(0); r.state != "closed" || silent.count() != 1 {
+		t.Fatalf("%s because %q after %d calls", r.state, r.reason, silent.count())
+	}
 }
 
 func TestO4_BacklogOfTenThousandDropsStale(t *testing.T) {
