@@ -19,6 +19,7 @@ type SelfAsk struct {
 	Path   string        // where to go afterwards: "/me" or below, with its query, or "/app"
 	Want   acr.Level     // None = whatever the person has
 	MaxAge time.Duration // 0 = a living session is enough
+	Anew   bool          // no session is: every step is taken again
 }
 
 // StartSelf begins a sign-in to Kapi's own pages. It refuses a path that leads elsewhere or could be read so.
@@ -34,7 +35,7 @@ func (f *Flow) StartSelf(ctx context.Context, a SelfAsk, v Visit) (Transaction, 
 	if err != nil {
 		return Transaction{}, err
 	}
-	ask := Ask{Client: Self, Want: a.Want, Return: back}
+	ask := Ask{Client: Self, Want: a.Want, Login: a.Anew, Return: back}
 	if a.MaxAge > 0 {
 		seconds := int64(a.MaxAge / time.Second)
 		ask.MaxAge = &seconds

@@ -122,3 +122,25 @@ func TestRC4_NobodyIsKeptFromUndoing(t *testing.T) {
 		}
 	})
 }
+
+// ASVS 7.5.1: a second factor alone, asked for by a client, makes a session of hours ago no fresh one.
+func TestB1_OneStepOfTwoIsNotFresh(t *testing.T) {
+	each(t, func(t *testing.T, k *testkapi.Kapi) {
+		rp := k.RP("ssi", nil)
+		own := me(k, t, mehmet, mehmetPassword, "", 0)
+		own.Open(k.URL + "/me/password").See("Change password")
+		k.Clock.Add(20 * time.Minute)
+		own.Open(rp.URL("acr_values", substantial)).Submit(map[string]string{"code": k.Phone.Code(t, mehmetPhone, 1)})
+		if got := rp.Answer(own).Claims; got.ACR != substantial {
+			t.Fatalf("%+v", got)
+		}
+		own.Open(k.URL + "/me/password")
+		if !strings.HasPrefix(own.URL.Path, "/signin/") {
+			t.Fatalf("changed with a code by SMS and a cookie: at %s", own.URL)
+		}
+		own.Submit(map[string]string{"national_id": mehmet, "password": mehmetPassword})
+		if own.URL.Path != "/me/password" {
+			t.Errorf("at %s (%d):\n%s", own.URL, own.Status, own.Text())
+		}
+	})
+}
