@@ -173,7 +173,7 @@ func (b release) refuses(now time.Time) string {
 // errOther: the same transaction said something else before.
 var errOther = errors.New("the transaction_id was used for another request")
 
-// unblock is POST /partner/v1/sim-unblock: 204, 404 for nobody, 409 where nothing is blocked or the transaction was another one. The
+// unblock is POST /partner/v1/sim-unblock: 204, 404 for nobody, 409 where nothing is blocked, or was not when the person was seen, or the transaction was another one. The
 // same request again is 204 again and does nothing.
 func (h *Handler) unblock(w http.ResponseWriter, r *http.Request) {
 	client, err := h.Machine(r, Scope)
@@ -254,7 +254,7 @@ func (h *Handler) release(r *http.Request, client clients.Client, n account.Nati
 		if err := h.Audit.Record(ctx, asked); err != nil {
 			return err
 		}
-		return h.SIM.Unblock(ctx, a.ID, simblock.ByPartner, e, map[string]string{"partner": client.Institution})
+		return h.SIM.UnblockSeen(ctx, a.ID, simblock.ByPartner, b.VerifiedAt, e, map[string]string{"partner": client.Institution})
 	})
 	if err == nil || errors.Is(err, errOther) {
 		return err

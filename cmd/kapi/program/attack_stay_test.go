@@ -144,3 +144,24 @@ func TestB1_OneStepOfTwoIsNotFresh(t *testing.T) {
 		}
 	})
 }
+
+// RC5: the bank saw the person before the SIM card was stolen; its request, held up or sent again, does not unblock the thief's.
+func TestRC5_SeenBeforeTheChange(t *testing.T) {
+	eachSIM(t, func(t *testing.T, k *country) {
+		rp, b := k.RP("ssi", nil), newBank(t, k, "bank")
+		seen := b.body(ayse, "t1")
+		if status, _ := b.post(t, b.token(t), seen); status != http.StatusConflict {
+			t.Errorf("not blocked: %d", status)
+		}
+		k.Clock.Add(time.Minute)
+		k.swap(aysePhone)
+		k.blocked(rp)
+		if status, _ := b.post(t, b.token(t), seen); status != http.StatusConflict {
+			t.Errorf("unblocked by what was seen before: %d", status)
+		}
+		k.blocked(rp)
+		if status := b.release(t, ayse, "t2"); status != http.StatusNoContent {
+			t.Errorf("seen afterwards: %d", status)
+		}
+	})
+}

@@ -91,10 +91,20 @@ var ErrNotBlocked = fault.New(fault.Conflict, "sim.not_blocked")
 
 // Unblock lets codes go to the number again. The change is known and accepted from now on, so that it blocks no second time.
 func (k *Keeper) Unblock(ctx context.Context, id account.ID, how string, e audit.Event, details map[string]string) error {
+	return k.unblock(ctx, id, how, time.Time{}, e, details)
+}
+
+// UnblockSeen is Unblock by somebody who saw the person at a moment: whom they saw before the SIM card was changed may not be the one who
+// holds the new card, so that is ErrNotBlocked.
+func (k *Keeper) UnblockSeen(ctx context.Context, id account.ID, how string, seen time.Time, e audit.Event, details map[string]string) error {
+	return k.unblock(ctx, id, how, seen, e, details)
+}
+
+func (k *Keeper) unblock(ctx context.Context, id account.ID, how string, seen time.Time, e audit.Event, details map[string]string) error {
 	now := k.now()
 	return k.Store.Atomically(ctx, func(ctx context.Context) error {
 		err := k.Store.ChangeContacts(ctx, id, func(c *contact.Contacts) error {
-			if c.Phone.BlockedAt.IsZero() {
+			if c.Phone.BlockedAt.IsZero() || !seen.IsZero() && seen.Before(c.Phone.BlockedAt) {
 				return ErrNotBlocked
 			}
 			c.Phone.BlockedAt, c.Phone.TrustedAt = time.Time{}, now
