@@ -102,7 +102,7 @@ func Found(t testing.TB) *Country { return found(t, "", 1) }
 // FoundOnPostgres makes a country of several replicas on one Postgres, behind a balancer that goes round.
 func FoundOnPostgres(t testing.TB, replicas int) *Country { return found(t, testpg.URL(t), replicas) }
 
-func found(t testing.TB, postgres string, replicas int) *Country {
+func found(t testing.TB, postgres string, replicas int, more ...string) *Country {
 	t.Helper()
 	chromium(t)
 	path, err := binary()
@@ -122,6 +122,9 @@ func found(t testing.TB, postgres string, replicas int) *Country {
 		postgres = "sqlite:" + filepath.Join(c.dir, "kapi.db")
 	}
 	c.env = append(c.env, "KAPI_DATABASE="+postgres)
+	for _, setting := range more {
+		c.env = append(c.env, strings.ReplaceAll(setting, "PHONE", handset))
+	}
 	c.Pass(0)
 	c.institutions()
 	c.kapi("secret", "new", filepath.Join(c.dir, "secret"))

@@ -69,13 +69,13 @@ func TestGatewayDead(t *testing.T) {
 		b := Visit(t, how)
 
 		b.Open(c.Portal + "/login").SignsIn(ayse)
-		b.Until("SMS cannot be sent right now. Use another way, or try again in a little while.")
+		b.Until("Codes cannot be sent right now. Use another way, or try again in a little while.")
 		b.Press("Back to the service").At(c.Portal).See("The sign-in was cancelled")
 
 		// The next person hears it at once, before any message is tried.
 		maria := who(t, "Maria")
 		next := Visit(t, how)
-		next.Open(c.Portal + "/login").SignsIn(maria).See("SMS cannot be sent right now. Use another way, or try again in a little while.")
+		next.Open(c.Portal + "/login").SignsIn(maria).See("Codes cannot be sent right now. Use another way, or try again in a little while.")
 
 		c.GatewayReturns()
 		c.Pass(61 * time.Second)
