@@ -85,7 +85,7 @@ build: ## Build static binaries in bin/
 	ls -l bin
 
 .PHONY: gallery
-gallery: install ## Take pictures of every page of sign-in and settings, to look at: make gallery GALLERY=/tmp/gallery
+gallery: install ## Take pictures of every page into the folder GALLERY, to look at
 	mkdir -p "$(GALLERY)"
 	$(GO) test ./e2e -run '^TestGallery$$' -count=1 -timeout 30m -v -args -gallery "$(GALLERY)"
 

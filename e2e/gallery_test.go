@@ -126,7 +126,7 @@ func hangFactors(t *testing.T, how How) {
 	v = Visit(t, how)
 	v.Open(c.Portal + "/login").SignsIn(ayse).Press("Registered device")
 	phone.Deny(waits(t, phone), "not_me")
-	v.Waits("The owner of the registered device said that this sign-in is not theirs.").hang("device-not-me")
+	v.Waits("The owner of the registered device said that this sign-in is not theirs. No approval can be asked for from this browser for an hour.").hang("device-not-me")
 }
 
 // waits is the one request that waits for the phone.

@@ -10,7 +10,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
+
+	"github.com/pquerna/otp/totp"
 )
 
 var pictures = flag.String("screenshots", "", "folder to write the pictures of the documentation to")
@@ -40,6 +43,24 @@ func TestScreenshots(t *testing.T) {
 	take(desk, "account")
 	desk.Open(c.Issuer + "/me/signins")
 	take(desk, "signins")
+
+	phone := Visit(t, How{Width: 360, Height: 740}).becomesDevice(c, ayse)
+	desk.Open(c.Issuer + "/me/security/totp").Press("Set up a key")
+	code, err := totp.GenerateCode(strings.Join(desk.prints(), ""), c.now())
+	desk.do("make a code", err)
+	desk.Type("code", code).Submit().See("Your key is set up.")
+	desk.Open(c.Issuer + "/me/security/backup").Press("Make backup codes")
+	take(desk, "backup-codes")
+	desk.Open(c.Issuer + "/me/security")
+	take(desk, "security")
+	phone.view(c, "approvals", "Nothing waits for your approval.")
+	other := Visit(t, How{Width: 800, Height: 600})
+	other.Open(c.Portal + "/login").SignsIn(ayse)
+	take(other, "choose")
+	other.Press("Registered device")
+	take(other, "device")
+	phone.Waits("Number on the screen").Type("number", other.number())
+	take(phone, "approve")
 
 	small := Visit(t, How{Turkish: true, Dark: true, Width: 360, Height: 640})
 	small.Open(c.Portal + "/login")
