@@ -52,7 +52,7 @@ func TestThisBrowserIsMyDevice(t *testing.T) {
 			sees(t, b.Claims(c.Portal), map[string]string{"acr": "urn:kapi:loa:substantial", "amr": "[pwd swk mfa]"})
 
 			other := Visit(t, how)
-			other.Open(c.Portal + "/login").SignsIn(ayse).See("Approve on your registered device", "I have approved – continue")
+			other.Open(c.Portal+"/login").SignsIn(ayse).See("Approve on your registered device", "I have approved – continue")
 		})
 	}
 }
@@ -70,7 +70,7 @@ func TestApproveOnThePhone(t *testing.T) {
 		}
 		c.Pass(time.Minute)
 		citizen := Visit(t, how)
-		citizen.Open(c.Portal + "/login").SignsIn(ayse).See("Approve on your registered device", "Ayşe's phone")
+		citizen.Open(c.Portal+"/login").SignsIn(ayse).See("Approve on your registered device", "Ayşe's phone")
 		number, err := step(citizen, chromedp.Evaluate[string](`document.querySelector(".number").textContent`))
 		citizen.do("read the number", err)
 		list, a := phone.List()

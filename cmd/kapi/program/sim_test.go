@@ -457,6 +457,6 @@ func TestRC5_RemoveTheDevice(t *testing.T) {
 			t.Errorf("a device is registered with one factor: %d to %s", r.Status, r.Location)
 		}
 		b.Open(device).Press("Remove the registered device").Press("Remove").See("The registered device was removed.")
-		b.Open(k.URL+"/me/unblock").See("Confirm your new SIM card").DontSee("Remove my registered device")
+		b.Open(k.URL + "/me/unblock").See("Confirm your new SIM card").DontSee("Remove my registered device")
 	})
 }
