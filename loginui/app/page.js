@@ -24,7 +24,7 @@ const errors = {
 };
 export const sentence = (refused) => word(errors[refused?.word] ?? (refused?.status === undefined ? "errStorage" : "errUnavailable"));
 
-export const moment = (at) => new Date(at).toLocaleString(lang, { ...zone, dateStyle: "medium", timeStyle: "short" });
+export const moment = (at) => new Date(at).toLocaleString(lang, { ...zone, dateStyle: lang === "tr" ? "short" : "medium", timeStyle: "short" });
 export const clock = (at) => new Date(at).toLocaleTimeString(lang, { ...zone, hour: "2-digit", minute: "2-digit" });
 export const left = (seconds) => `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
 
