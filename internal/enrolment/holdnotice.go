@@ -3,6 +3,7 @@ package enrolment
 import (
 	"context"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/kapi-id/kapi/internal/contact"
@@ -34,16 +35,16 @@ func (n HoldNotices) placed(ctx context.Context, h Hold, lang string, c contact.
 	}
 	phones, mails := channels(h, c)
 	s := sentences[h.What]
-	for _, to := range phones {
+	for i, to := range phones {
 		text := n.Words.Text(lang, s.sms, map[string]any{"time": Moment(h.Due), "code": code[:4] + "-" + code[4:]})
-		if err := n.send(ctx, h, "sms", to, text); err != nil {
+		if err := n.send(ctx, h, "sms", i, to, text); err != nil {
 			return err
 		}
 	}
-	for _, to := range mails {
+	for i, to := range mails {
 		text := n.Words.Text(lang, s.subject, nil) + "\n" +
 			n.Words.Text(lang, s.text, map[string]any{"time": Moment(h.Due), "link": UndoLink(n.Issuer, token), "code": code[:4] + "-" + code[4:]})
-		if err := n.send(ctx, h, "mail", to, text); err != nil {
+		if err := n.send(ctx, h, "mail", i, to, text); err != nil {
 			return err
 		}
 	}
@@ -71,8 +72,9 @@ func channels(h Hold, c contact.Contacts) (phones, mails []string) {
 	return phones, mails
 }
 
-func (n HoldNotices) send(ctx context.Context, h Hold, channel, to, text string) error {
-	return n.Outbox.Enqueue(ctx, notify.Message{Channel: channel, Dedupe: "hold:" + h.ID + ":" + channel + ":" + to, Account: h.Account,
+// send enqueues for the i-th receiver of a channel; what tells two messages apart is kept in the clear, so it names no number or address.
+func (n HoldNotices) send(ctx context.Context, h Hold, channel string, i int, to, text string) error {
+	return n.Outbox.Enqueue(ctx, notify.Message{Channel: channel, Dedupe: "hold:" + h.ID + ":" + channel + ":" + strconv.Itoa(i), Account: h.Account,
 		To: to, Text: text, Deadline: h.Due, CreatedAt: h.CreatedAt})
 }
 
