@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -109,6 +110,9 @@ func TestSIMCardChanged(t *testing.T) {
 // ends everything.
 func TestForgottenPasswordAndItWasNotMe(t *testing.T) {
 	howsWithoutScript(t, func(t *testing.T, how How) {
+		if how == (How{}) {
+			onlySlowly(t) // the two others pass every page of it
+		}
 		c, _ := Equipped(t)
 		ayse := who(t, "Ayşe")
 		b := Visit(t, how)
@@ -145,6 +149,9 @@ func TestForgottenPasswordAndItWasNotMe(t *testing.T) {
 // at home. Then the device is lost: said with a code, objected to, said again, and gone after a day. The overview knows of everything.
 func TestDeviceUnderAttackAndLost(t *testing.T) {
 	inBothLanguages(t, func(t *testing.T, how How) {
+		if !how.Turkish {
+			onlySlowly(t)
+		}
 		c, _ := Equipped(t)
 		ayse := who(t, "Ayşe")
 		home := Visit(t, how)
@@ -248,4 +255,12 @@ func (b *Browser) forgets() *Browser {
 	_, err := chromedp.Call(b.ctx, network.ClearBrowserCookies, struct{}{})
 	b.do("forget", err)
 	return b
+}
+
+// onlySlowly leaves a long story in a further guise to make slow.
+func onlySlowly(t *testing.T) {
+	t.Helper()
+	if os.Getenv("KAPI_SLOW_TESTS") == "" {
+		t.Skip("in make slow")
+	}
 }
