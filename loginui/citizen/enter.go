@@ -67,8 +67,9 @@ func (h *Handler) fresh(f action) action {
 		by := func(stage factors.Stage) bool {
 			return slices.ContainsFunc(h.lately(m), func(p factors.Proof) bool { return p.Stage == stage })
 		}
-		ask.Anew = !by(factors.First) || ask.Want >= acr.Substantial && !m.restricted && !by(factors.Second)
-		if ask.Anew || m.session.Level < ask.Want {
+		low := m.session.Level < ask.Want // the second step was never taken: it alone is owed
+		ask.Anew = !by(factors.First) || ask.Want >= acr.Substantial && !m.restricted && !low && !by(factors.Second)
+		if ask.Anew || low {
 			return h.start(w, r, ask)
 		}
 		return f(w, r, m)
