@@ -202,7 +202,7 @@ func (c *Contacts) mail(ctx context.Context, a Asker, purpose factors.Purpose, a
 		if link != "" {
 			args["link"] = link
 		}
-		return c.Words.Text(lang(a.Lang), subject, nil) + "\n" + c.Words.Text(lang(a.Lang), key, args)
+		return c.Words.Text(lang(a.Lang), subject, map[string]any{"code": digits}) + "\n" + c.Words.Text(lang(a.Lang), key, args)
 	}, also)
 }
 

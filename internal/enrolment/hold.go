@@ -19,7 +19,7 @@ import (
 	"github.com/kapi-id/kapi/internal/secret"
 )
 
-// HoldLife is how long a change can be undone, and how long one that waits waits.
+// HoldLife is how long a change can be undone, and how long one that waits waits; see Holds.Lost for the one that waits longer.
 const HoldLife = 24 * time.Hour
 
 // What is held.
@@ -135,14 +135,23 @@ func (h *Holds) Recovered(ctx context.Context, id account.ID, e audit.Event) err
 }
 
 // Lost lets the registered device go when the hold is over. Saying so again changes nothing and sends nothing: the first moment
-// counts.
+// counts. While the factors are held after a recovery the day begins when that hold ends: password and phone are what a thief has
+// then, and the device is what withstands them.
 func (h *Holds) Lost(ctx context.Context, id account.ID, e audit.Event) (Hold, error) {
 	var out Hold
 	err := h.Store.Atomically(ctx, func(ctx context.Context) (err error) {
 		if out, err = h.Store.OpenHold(ctx, id, HoldDevice, h.now()); !errors.Is(err, fault.ErrNotFound) {
 			return err
 		}
-		if err := h.place(ctx, Hold{Account: id, What: HoldDevice}, e); err != nil {
+		p := Hold{Account: id, What: HoldDevice}
+		held, err := h.Store.OpenHold(ctx, id, HoldFactors, h.now())
+		switch {
+		case err == nil:
+			p.Due = held.Due.Add(HoldLife)
+		case !errors.Is(err, fault.ErrNotFound):
+			return err
+		}
+		if err := h.place(ctx, p, e); err != nil {
 			return err
 		}
 		out, err = h.Store.OpenHold(ctx, id, HoldDevice, h.now())
@@ -182,13 +191,16 @@ func (h *Holds) changed(ctx context.Context, id account.ID, what string, d HoldD
 	return h.place(ctx, Hold{Account: id, What: what, Data: d}, e)
 }
 
-// place stores a hold with its record and the messages that tell how to undo it.
+// place stores a hold with its record and the messages that tell how to undo it. It is due after HoldLife, or when p says.
 func (h *Holds) place(ctx context.Context, p Hold, e audit.Event) error {
 	if p.Account == "" {
 		return fault.New(fault.Internal, "")
 	}
 	now := h.now()
-	p.ID, p.CreatedAt, p.Due = uuid.NewString(), now, now.Add(HoldLife)
+	p.ID, p.CreatedAt = uuid.NewString(), now
+	if p.Due.IsZero() {
+		p.Due = now.Add(HoldLife)
+	}
 	token, code := secret.Token(), newHoldCode()
 	return h.Store.Atomically(ctx, func(ctx context.Context) error {
 		if err := h.Store.PlaceHold(ctx, p, secret.Hash(token), h.codeMAC(p.Account, code)); err != nil {

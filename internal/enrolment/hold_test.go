@@ -304,6 +304,40 @@ func TestLostDevice(t *testing.T) {
 	}
 }
 
+// Password and phone say at once after a recovery that the device is lost: its day begins when the factors are free again, the messages
+// name that time, and the owner can object all the while.
+func TestLostDeviceDuringARecoverysHold(t *testing.T) {
+	w := newHeld(t)
+	ctx := t.Context()
+	w.since = storagetest.Start.Add(-time.Hour)
+	w.ok(w.holds.Recovered(ctx, w.id, from))
+	w.clock.Advance(time.Hour)
+	h, err := w.holds.Lost(ctx, w.id, from)
+	w.ok(err)
+	due := storagetest.Start.Add(2 * enrolment.HoldLife)
+	if !h.Due.Equal(due) {
+		t.Errorf("due %v, want %v", h.Due, due)
+	}
+	for _, m := range w.out[2:] {
+		if !strings.Contains(m.Text, enrolment.Moment(due)) || strings.Contains(m.Text, "24 saat") || strings.Contains(m.Text, "24 hours") || !m.Deadline.Equal(due) {
+			t.Errorf("%s until %v: %s", m.Channel, m.Deadline, m.Text)
+		}
+	}
+	w.clock.Advance(2*enrolment.HoldLife - time.Hour - time.Microsecond)
+	w.ok(w.holds.CarryOut(ctx))
+	if len(w.dropped) != 0 {
+		t.Fatal("the device went before its day")
+	}
+	if p, err := w.holds.Look(ctx, w.link()); err != nil || p.ID != h.ID {
+		t.Errorf("%v cannot be undone any more: %v", p, err)
+	}
+	w.clock.Advance(time.Microsecond)
+	w.ok(w.holds.CarryOut(ctx))
+	if len(w.dropped) != 1 {
+		t.Errorf("dropped %v", w.dropped)
+	}
+}
+
 func TestRC3_OldContactKeepsItsPower(t *testing.T) {
 	w := newHeld(t)
 	ctx := t.Context()

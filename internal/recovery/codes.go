@@ -77,10 +77,15 @@ func (f *Flow) mac(t Transaction, line, code string) []byte {
 	return f.Reach.MAC("recovery", line, t.ID, string(t.Account), code)
 }
 
-// limit counts a send to what was typed, apart from the limits of codes at sign-in: a stranger who types somebody's number here
-// must not use those up.
-func (f *Flow) limit(ctx context.Context, phone string) error {
-	wait, err := f.Throttle.Hit(ctx, "recovery:number:"+hex.EncodeToString(f.Index("send", phone)), perNumber, f.now())
+// limit counts a send to what was typed for an ID number, apart from the limits of codes at sign-in: a stranger who types somebody's
+// number here must not use those up, and with an ID number of his own not even these. What really goes out is limited by the number
+// alone (Reach.AllowNumber).
+func (f *Flow) limit(ctx context.Context, n account.NationalID, phone, device string) error {
+	key := "recovery:number:" + hex.EncodeToString(f.Index("send", string(n)+" "+phone))
+	if device != "" {
+		key += ":" + device
+	}
+	wait, err := f.Throttle.Hit(ctx, key, perNumber, f.now())
 	if err != nil || wait == 0 {
 		return err
 	}
@@ -143,7 +148,7 @@ func (f *Flow) enqueue(ctx context.Context, t Transaction, v Visit, p *pending) 
 	minutes := int((p.ticket.ExpiresAt.Sub(f.now()) + time.Minute - 1) / time.Minute)
 	if p.line == byMail {
 		m.Channel, m.To = "mail", t.Email
-		m.Text = f.Words.Text(v.Lang, "recovery.mail.subject", nil) + "\n" + f.Words.Text(v.Lang, "recovery.mail.text", map[string]any{"code": p.code, "n": minutes})
+		m.Text = f.Words.Text(v.Lang, "recovery.mail.subject", map[string]any{"code": p.code}) + "\n" + f.Words.Text(v.Lang, "recovery.mail.text", map[string]any{"code": p.code, "n": minutes})
 	} else {
 		m.Text = f.Words.Text(v.Lang, "recovery.sms", map[string]any{"code": p.code, "n": minutes})
 	}
@@ -187,7 +192,11 @@ func (f *Flow) Again(ctx context.Context, t Transaction, v Visit) (Transaction, 
 	if err := f.slowed(ctx, v); err != nil {
 		return t, err
 	}
-	if err := f.limit(ctx, t.Phone); err != nil {
+	_, device, err := f.subject(ctx, t.Number, v)
+	if err != nil {
+		return t, err
+	}
+	if err := f.limit(ctx, t.Number, t.Phone, device); err != nil {
 		return t, err
 	}
 	old, err := f.Tickets.Find(ctx, binding(t), purpose(line))
@@ -245,7 +254,11 @@ func (f *Flow) Answer(ctx context.Context, t Transaction, v Visit, form Form) (T
 }
 
 func (f *Flow) answer(ctx context.Context, t Transaction, v Visit, line, code string) (Transaction, error) {
-	verdict, err := f.Throttle.Take(ctx, f.key("code", t.Number), codes, f.now())
+	_, device, err := f.subject(ctx, t.Number, v)
+	if err != nil {
+		return t, err
+	}
+	verdict, err := f.Throttle.Take(ctx, f.key("code", t.Number, device), codes, f.now())
 	if err != nil {
 		return t, err
 	}
@@ -302,8 +315,13 @@ func (f *Flow) phoneProven(ctx context.Context, t Transaction, v Visit) (Transac
 }
 
 // clearing are the counts that a finished recovery forgets.
-func (f *Flow) clearing(t Transaction) []string {
-	keys := []string{f.key("details", t.Number), f.key("contact", t.Number), f.key("code", t.Number)}
+func (f *Flow) clearing(t Transaction, device string) (keys []string) {
+	for _, kind := range []string{"details", "contact", "code"} {
+		keys = append(keys, f.key(kind, t.Number, ""))
+		if device != "" {
+			keys = append(keys, f.key(kind, t.Number, device))
+		}
+	}
 	return append(keys, f.Unlocks(t.Number, t.Account)...)
 }
 

@@ -27,7 +27,8 @@ const (
 	maxJitter = 85 * time.Millisecond
 )
 
-// Limits. The person is whoever has the typed ID number, known or not; a network is slowed to what a busy office needs.
+// Limits. The person is whoever has the typed ID number, known or not; a browser that the person signed in with before has counts of
+// its own, which a stranger's tries do not touch. A network is slowed to what a busy office needs.
 var (
 	guesses    = throttle.Ladder{Free: 5, First: 10 * time.Minute, Most: time.Hour} // of details, and of the contact, in a row
 	codes      = throttle.Ladder{Free: 10, First: 10 * time.Minute, Most: time.Hour}
@@ -35,7 +36,7 @@ var (
 	perNumber  = []throttle.Window{{N: 2, Per: 10 * time.Second}, {N: 5, Per: 15 * time.Minute}, {N: 20, Per: 24 * time.Hour}}
 )
 
-// Flow drives transactions. Every field is required but Later, Pause, Jitter and Log.
+// Flow drives transactions. Every field is required but Knows, Later, Pause, Jitter and Log.
 type Flow struct {
 	Store     Store
 	Sessions  Sessions
@@ -52,9 +53,11 @@ type Flow struct {
 	Index       func(place, value string) []byte // blind index
 	// Unlocks are the counts of wrong passwords of a person, which a new password clears.
 	Unlocks func(n account.NationalID, id account.ID) []string
-	Words   *words.Catalogue
-	Now     func() time.Time
-	Log     *slog.Logger
+	// Knows names the device whose known-device cookie knows the account, "" if it does not; nil = no browser is known.
+	Knows func(cookie string, a account.Account) string
+	Words *words.Catalogue
+	Now   func() time.Time
+	Log   *slog.Logger
 
 	// Later runs what the browser does not wait for, so that neither time nor work of an answer says whether a code went out;
 	// nil = a goroutine, a few at once.
@@ -114,6 +117,7 @@ type Holds interface {
 // Visit is the request behind a step.
 type Visit struct {
 	Browser []byte // hash of the browser cookie's secret
+	Known   string // the known-device cookie
 	Network string
 	Agent   string
 	Request string
@@ -236,9 +240,29 @@ func (f *Flow) slowed(ctx context.Context, v Visit) error {
 	return fault.New(fault.Throttled, "recovery.network").With("n", int(wait/time.Minute)+1).After(wait)
 }
 
-// key is the count of one sort of guess at one ID number, whoever has it.
-func (f *Flow) key(kind string, n account.NationalID) string {
-	return "recovery:" + kind + ":" + hex.EncodeToString(f.Index("throttle", string(n)))
+// key is the count of one sort of guess at one ID number, whoever has it; that of a known browser is its own.
+func (f *Flow) key(kind string, n account.NationalID, device string) string {
+	key := "recovery:" + kind + ":" + hex.EncodeToString(f.Index("throttle", string(n)))
+	if device != "" {
+		key += ":" + device
+	}
+	return key
+}
+
+// device names the visiting browser if the person signed in with it before; "" for any other.
+func (f *Flow) device(v Visit, a account.Account) string {
+	if f.Knows == nil || a.ID == "" {
+		return ""
+	}
+	return f.Knows(v.Known, a)
+}
+
+// subject reads the person behind a number, and whether the browser is known to them: one read, whoever it is.
+func (f *Flow) subject(ctx context.Context, n account.NationalID, v Visit) (s Subject, device string, err error) {
+	if s, err = f.Store.RecoverySubject(ctx, n, f.now()); err != nil {
+		return s, "", err
+	}
+	return s, f.device(v, s.Account), nil
 }
 
 // rest asks the pause for what is missing to the least answer time.

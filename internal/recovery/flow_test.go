@@ -312,12 +312,72 @@ func TestRC5_ChangedSIMCard(t *testing.T) {
 	w.fails(err, "recovery.not_owed")
 }
 
-// A stranger who types somebody's number a lot slows nothing but this page for it.
+// A stranger who guesses at an ID number, with the right phone, until everything rests, locks the browser that its owner signed in
+// with out of nothing; the cookie of somebody else opens nothing, and the known browser has no more guesses than any.
+func TestAStrangerCannotDenyRecovery(t *testing.T) {
+	w := newWorld(t, sqlite)
+	t.Cleanup(recovery.WithoutNetworkLimit())
+	n := w.person.Person.NationalID
+	her, other := visit, visit
+	her.Known, other.Known = "knows "+string(w.person.Account.ID), "knows "+string(w.add(func(*enrolment.Record) {}).Account.ID)
+	wrong := details()
+	wrong["serial"] = "A12B30000"
+	detail := func(v recovery.Visit, d fields) recovery.Transaction {
+		t.Helper()
+		x, err := w.flow.Detail(t.Context(), w.begin(n), v, d)
+		w.ok(err)
+		return x
+	}
+	for range 7 {
+		x := detail(visit, wrong)
+		w.flow.Contact(t.Context(), x, visit, fields{"phone": hers}) // its limit is reached on the way
+		w.clock.Advance(15 * time.Second)
+	}
+	for range 12 { // the codes of a transaction that has none
+		x := w.begin(n)
+		x.Detailed, x.Phone, x.Sends, x.CodeUntil = true, "+905550000009", 1, w.clock.Now().Add(time.Minute)
+		w.flow.Answer(t.Context(), x, visit, fields{"code": "000000"})
+	}
+	for name, v := range map[string]recovery.Visit{"a stranger": visit, "somebody else's cookie": other} {
+		if x := detail(v, details()); x.Right {
+			t.Errorf("%s is not locked", name)
+		}
+	}
+	x := detail(her, details())
+	if !x.Right {
+		t.Fatal("the stranger locked the details of her browser")
+	}
+	x, err := w.flow.Contact(t.Context(), x, her, fields{"phone": hers})
+	w.ok(err)
+	if x.Account == "" {
+		t.Fatal("the stranger locked the phone of her browser")
+	}
+	_, err = w.flow.Answer(t.Context(), x, visit, fields{"code": w.code("sms")})
+	w.fails(err, "recovery.code.locked") // the same transaction, counted as a browser that is not known
+	w.clock.Advance(recovery.FirstWait)
+	x, err = w.flow.Again(t.Context(), x, her)
+	w.ok(err)
+	x, err = w.flow.Answer(t.Context(), x, her, fields{"code": w.code("sms")})
+	w.ok(err)
+	for range 5 {
+		detail(her, wrong)
+	}
+	if detail(her, details()).Right {
+		t.Error("a known browser may guess for ever")
+	}
+	_, err = w.flow.Renew(t.Context(), x, her, fields{"new_password": "a new one"})
+	w.ok(err)
+	if !detail(her, details()).Right || !detail(visit, details()).Right {
+		t.Error("a finished recovery does not clear the counts")
+	}
+}
+
+// A stranger who types somebody's number a lot slows nothing but this page for it, and with another ID number not even that.
 func TestLimits(t *testing.T) {
 	w := newWorld(t, sqlite)
 	var err error
-	for i := range 7 {
-		x := w.begin(w.add(func(*enrolment.Record) {}).Person.NationalID)
+	for i := range 7 { // what is counted is a phone for an ID number: counted alone, anybody could use up that of everybody
+		x := w.begin(w.person.Person.NationalID)
 		x, err = w.flow.Detail(t.Context(), x, visit, details())
 		w.ok(err)
 		if _, err = w.flow.Contact(t.Context(), x, visit, fields{"phone": hers}); err != nil {
@@ -330,6 +390,10 @@ func TestLimits(t *testing.T) {
 	}
 	if err == nil {
 		t.Error("any number of codes")
+	}
+	other := w.atCode(w.add(func(*enrolment.Record) {}).Person.NationalID, details(), hers, "")
+	if other.Account == "" {
+		t.Error("another person with this phone is limited with them")
 	}
 	for range 60 {
 		if _, err = w.flow.Start(t.Context(), recovery.Forgot, "", visit); err != nil {

@@ -59,7 +59,7 @@ func (f *Flow) Renew(ctx context.Context, t Transaction, v Visit, form Form) (Tr
 		write,
 		func(ctx context.Context) error { return f.Sessions.EndSessions(ctx, t.Account, "", now) },
 		func(ctx context.Context) error { return f.Store.VoidTickets(ctx, t.Account, now) },
-		func(ctx context.Context) error { return f.Throttle.Clear(ctx, f.clearing(t)...) },
+		func(ctx context.Context) error { return f.Throttle.Clear(ctx, f.clearing(t, f.device(v, a))...) },
 		func(ctx context.Context) error { return f.Holds.Recovered(ctx, t.Account, e) },
 	)
 	f.rest(ctx, began)

@@ -72,7 +72,11 @@ func (f *Flow) Detail(ctx context.Context, t Transaction, v Visit, form Form) (T
 	if err := f.slowed(ctx, v); err != nil {
 		return t, err
 	}
-	allowed, s, err := f.guess(ctx, "details", t.Number)
+	s, device, err := f.subject(ctx, t.Number, v)
+	if err != nil {
+		return t, err
+	}
+	allowed, err := f.guess(ctx, "details", t.Number, device)
 	if err != nil {
 		return t, err
 	}
@@ -84,14 +88,10 @@ func (f *Flow) Detail(ctx context.Context, t Transaction, v Visit, form Form) (T
 	return t, err
 }
 
-// guess counts a try before anything is compared, and reads the person.
-func (f *Flow) guess(ctx context.Context, kind string, n account.NationalID) (allowed bool, s Subject, err error) {
-	verdict, err := f.Throttle.Take(ctx, f.key(kind, n), guesses, f.now())
-	if err != nil {
-		return false, s, err
-	}
-	s, err = f.Store.RecoverySubject(ctx, n, f.now())
-	return verdict.Allowed, s, err
+// guess counts a try before anything is compared.
+func (f *Flow) guess(ctx context.Context, kind string, n account.NationalID, device string) (allowed bool, err error) {
+	verdict, err := f.Throttle.Take(ctx, f.key(kind, n, device), guesses, f.now())
+	return verdict.Allowed, err
 }
 
 func outcome(allowed, ok bool) string {
@@ -125,7 +125,7 @@ func readDetails(form Form) (Details, error) {
 }
 
 // Contact takes the fields "phone" and "email" (which may be empty) and sends a code, if it is all right so far; the answer is the
-// same if not. The limits are those of what was typed.
+// same if not. The limits are those of what was typed, for that ID number.
 func (f *Flow) Contact(ctx context.Context, t Transaction, v Visit, form Form) (Transaction, error) {
 	began := f.Now()
 	if err := f.owing(ctx, t, AskContact); err != nil {
@@ -138,10 +138,14 @@ func (f *Flow) Contact(ctx context.Context, t Transaction, v Visit, form Form) (
 	if err := f.slowed(ctx, v); err != nil {
 		return t, err
 	}
-	if err := f.limit(ctx, phone); err != nil {
+	s, device, err := f.subject(ctx, t.Number, v)
+	if err != nil {
 		return t, err
 	}
-	allowed, s, err := f.guess(ctx, "contact", t.Number)
+	if err := f.limit(ctx, t.Number, phone, device); err != nil {
+		return t, err
+	}
+	allowed, err := f.guess(ctx, "contact", t.Number, device)
 	if err != nil {
 		return t, err
 	}

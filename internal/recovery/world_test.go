@@ -60,9 +60,15 @@ func newWorld(t testing.TB, open func(testing.TB, *storagetest.Clock) *storage.D
 		Store: w.db, Sessions: w.db, Accounts: w.db, Tickets: w.db.Tickets("recovery"), Outbox: w, Reach: w, Passwords: w, Holds: w,
 		Throttle: w.db, Audit: quiet{w}, Told: loud{w}, Index: w.ring.Index, Words: sentences, Now: w.clock.Now,
 		Unlocks: func(n account.NationalID, _ account.ID) []string { return []string{"first:password:" + string(n)} },
-		Later:   func(fn func(context.Context)) { fn(context.Background()) },
-		Pause:   func(_ context.Context, d time.Duration) { w.mu.Lock(); w.asleep += d; w.mu.Unlock() },
-		Jitter:  func() time.Duration { return 0 },
+		Knows: func(cookie string, a account.Account) string {
+			if cookie != "knows "+string(a.ID) {
+				return ""
+			}
+			return "her browser"
+		},
+		Later:  func(fn func(context.Context)) { fn(context.Background()) },
+		Pause:  func(_ context.Context, d time.Duration) { w.mu.Lock(); w.asleep += d; w.mu.Unlock() },
+		Jitter: func() time.Duration { return 0 },
 	}
 	w.person = w.add(func(*enrolment.Record) {})
 	return w

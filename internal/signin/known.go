@@ -81,6 +81,9 @@ func (f *Flow) knownDevice(cookie string, a account.Account) string {
 	return ""
 }
 
+// Knows is knownDevice for the other flows that count tries.
+func (f *Flow) Knows(cookie string, a account.Account) string { return f.knownDevice(cookie, a) }
+
 // country is where the visitor's network is, in English whatever is read, so that it compares; "" where nobody knows.
 func (f *Flow) country(v Visit) string {
 	if f.Place == nil || v.Network == "" {

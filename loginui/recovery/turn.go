@@ -59,6 +59,7 @@ type endData struct {
 
 func (h *Handler) visit(r *http.Request) recovery.Visit {
 	v := recovery.Visit{Network: web.Network(r.Context()), Agent: r.UserAgent(), Request: web.RequestID(r.Context()), Lang: h.Pages.Lang(r, "", nil)}
+	v.Known = h.Pages.Cookies.Get(r, web.KnownCookie)
 	v.Agent = v.Agent[:min(len(v.Agent), 256)]
 	if b := h.Pages.Cookies.Get(r, web.BrowserCookie); b != "" {
 		v.Browser = secret.Hash(b)

@@ -56,7 +56,8 @@ func (a *App) recoveries(registry *factors.Registry, catalogue *words.Catalogue)
 			}
 			return first
 		},
-		Now: a.now, Log: a.log, Pause: a.Pause,
+		Knows: func(cookie string, who account.Account) string { return a.Flow.Knows(cookie, who) },
+		Now:   a.now, Log: a.log, Pause: a.Pause,
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/kapi-id/kapi/factors/device/devicetest"
 	"github.com/kapi-id/kapi/internal/notify"
 	"github.com/kapi-id/kapi/internal/testkapi"
+	recoverypages "github.com/kapi-id/kapi/loginui/recovery"
 )
 
 const (
@@ -472,7 +473,7 @@ func TestLostDevice(t *testing.T) {
 			}
 		}
 		say()
-		code := undoCode.FindString(sent(t, k, aysePhone, "24 saat sonra", 1))
+		code := undoCode.FindString(sent(t, k, aysePhone, "cihazınızın kaybolduğu", 1))
 		// Objected: it stays.
 		o := testkapi.NewBrowser(t)
 		o.Open(k.URL + "/undo").Submit(map[string]string{"national_id": ayse, "code": code}).See("Your registered device stays registered")
@@ -500,5 +501,20 @@ func TestLostDevice(t *testing.T) {
 		if r := d.Me(); r.Status == http.StatusOK {
 			t.Error("the device still speaks")
 		}
+	})
+}
+
+// Who guesses at somebody's details until they rest does not keep the owner out of the browser they sign in with.
+func TestAStrangerCannotDenyRecovery(t *testing.T) {
+	posted(t, func(t *testing.T, k *testkapi.Kapi) {
+		k.People(recoverable(1, ""))
+		own := testkapi.NewBrowser(t)
+		own.Open(k.URL + "/me").Submit(map[string]string{"national_id": number(1), "password": "the one I forgot now 1"}).See("My account")
+		for i := range 6 {
+			stranger := testkapi.NewBrowser(t)
+			renewing(stranger.Open(k.URL+recoverypages.StartPath("")), 1, map[string]string{"serial": "A12B30000", "phone": fmt.Sprintf("+90555000098%d", i)})
+		}
+		own.Open(k.URL + recoverypages.StartPath(""))
+		renewing(own, 1, nil).Submit(map[string]string{"code": k.Phone.Code(t, phoneOf(1), 1)}).See("Set your new password")
 	})
 }
