@@ -26,6 +26,7 @@ type about struct {
 	GivenName       string           `json:"given_name,omitempty"`
 	FamilyName      string           `json:"family_name,omitempty"`
 	Birthdate       string           `json:"birthdate,omitempty"`
+	Gender          string           `json:"gender,omitempty"`
 	Locale          string           `json:"locale,omitempty"`
 	Email           string           `json:"email,omitempty"`
 	EmailVerified   *bool            `json:"email_verified,omitempty"`
@@ -58,6 +59,7 @@ var personal = []struct {
 	{"given_name", "profile", func(a *about, k *known) { a.GivenName = k.GivenName }},
 	{"family_name", "profile", func(a *about, k *known) { a.FamilyName = k.FamilyName }},
 	{"birthdate", "profile", func(a *about, k *known) { a.Birthdate = k.Birthdate }},
+	{"gender", "profile", func(a *about, k *known) { a.Gender = k.Gender }},
 	{"locale", "profile", func(a *about, k *known) { a.Locale = k.locale }},
 	{"email", "email", func(a *about, k *known) { a.Email = k.Email.Address }},
 	{"email_verified", "email", func(a *about, k *known) { a.EmailVerified = fact(k.Email.Address, k.Email.Verified) }},

@@ -90,9 +90,9 @@ func TestConformance_Basic(t *testing.T) {
 		}},
 		{"scope-profile, -email, -address, -phone, -all", func(k *kit, mode []string) {
 			for scope, want := range map[string][]string{
-				"profile": {"birthdate", "family_name", "given_name", "locale", "name", "sub"}, "email": {"email", "email_verified", "sub"}, "address": {"address", "sub"},
+				"profile": {"birthdate", "family_name", "gender", "given_name", "locale", "name", "sub"}, "email": {"email", "email_verified", "sub"}, "address": {"address", "sub"},
 				"phone": {"phone_number", "phone_number_id_verified", "phone_number_verified", "sub"}, "": {"sub"},
-				"profile email address phone": {"address", "birthdate", "email", "email_verified", "family_name", "given_name", "locale", "name", "phone_number", "phone_number_id_verified", "phone_number_verified", "sub"},
+				"profile email address phone": {"address", "birthdate", "email", "email_verified", "family_name", "gender", "given_name", "locale", "name", "phone_number", "phone_number_id_verified", "phone_number_verified", "sub"},
 			} {
 				_, out, _ := flow(k, append(mode, "scope", "openid "+scope)...)
 				info := k.userinfo(out.text("access_token"))

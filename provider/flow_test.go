@@ -36,7 +36,7 @@ func TestMainJob(t *testing.T) {
 	}
 	info := k.userinfo(out.text("access_token"))
 	wantInfo := map[string]any{
-		"sub": claims["sub"], "name": "Ayşe Yılmaz", "given_name": "Ayşe", "family_name": "Yılmaz", "birthdate": "1985-04-23", "locale": "tr",
+		"sub": claims["sub"], "name": "Ayşe Yılmaz", "given_name": "Ayşe", "family_name": "Yılmaz", "birthdate": "1985-04-23", "gender": "female", "locale": "tr",
 		"email": "ayse@example.org", "email_verified": true, "phone_number": "+905550000001", "phone_number_verified": true,
 		"phone_number_id_verified": true,
 		"address":                  map[string]any{"street_address": "Atatürk Blv. 1", "locality": "Ankara", "postal_code": "06000", "country": "TR"},

@@ -125,7 +125,7 @@ func (k *kit) populate() {
 		k.accounts[id] = account.Account{ID: id, State: account.Active, Ceiling: acr.High, Locale: "tr"}
 	}
 	k.people[ayse] = account.Person{
-		NationalID: "10000000146", Kind: account.Citizen, GivenName: "Ayşe", FamilyName: "Yılmaz", Birthdate: "1985-04-23",
+		NationalID: "10000000146", Kind: account.Citizen, GivenName: "Ayşe", FamilyName: "Yılmaz", Birthdate: "1985-04-23", Gender: "female",
 		Address: account.Address{StreetAddress: "Atatürk Blv. 1", Locality: "Ankara", PostalCode: "06000", Country: "TR"},
 	}
 	k.contacts[ayse] = contact.Contacts{
