@@ -85,6 +85,27 @@ func (h *Handler) changeAccess(w http.ResponseWriter, r *http.Request, m me) err
 	return h.say(w, r, m, accessPath, state)
 }
 
+// endBy ends the other sessions that were opened by a first factor, with their grants: who closes a way to sign in may do it because
+// somebody else came in by it. A session that another first factor proved as well ends with them.
+func (h *Handler) endBy(ctx context.Context, m me, factor string) error {
+	now := h.Now()
+	list, err := h.Sessions.SessionsOf(ctx, m.account.ID, now)
+	if err != nil {
+		return err
+	}
+	for _, s := range list {
+		by := slices.ContainsFunc(s.Proofs, func(p factors.Proof) bool { return p.Stage == factors.First && p.Factor == factor })
+		if s.ID == m.session.ID || !by {
+			continue
+		}
+		if err := h.Sessions.EndSession(ctx, m.account.ID, s.ID, now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// setAccess closes or opens a first factor; closing ends the other sessions that it opened, in the same commit.
 func (h *Handler) setAccess(ctx context.Context, m me, info factors.Info, closed bool) error {
 	return h.Atomically(ctx, func(ctx context.Context) error {
 		a, err := h.People.Account(ctx, m.account.ID)
@@ -104,6 +125,9 @@ func (h *Handler) setAccess(ctx context.Context, m me, info factors.Info, closed
 		state := "open"
 		if closed {
 			state = "closed"
+			if err := h.endBy(ctx, m, info.Name); err != nil {
+				return err
+			}
 		}
 		return h.Record.Record(ctx, h.event(m, audit.AccessChanged, map[string]string{"factor": info.Name, "state": state}))
 	})

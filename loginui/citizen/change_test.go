@@ -12,6 +12,7 @@ import (
 	"github.com/kapi-id/kapi/internal/acr"
 	"github.com/kapi-id/kapi/internal/audit"
 	"github.com/kapi-id/kapi/internal/contact"
+	"github.com/kapi-id/kapi/internal/fault"
 	"github.com/kapi-id/kapi/internal/session"
 )
 
@@ -189,6 +190,27 @@ func TestSwitchOn(t *testing.T) {
 		t.Errorf("account %+v, event %+v", a, last)
 	}
 	b.get("/me/two-factor/on").to("/signin/") // the session has one step, and changes now need two
+}
+
+// During a recovery's hold neither the terms nor a code that was sent before it switch anything.
+func TestSwitchOnIsHeld(t *testing.T) {
+	w := newWorld(t)
+	b := w.browser(w.session("s1", ayse, 0, false))
+	terms := b.get("/me/two-factor/on")
+	w.hold = fault.New(fault.Denied, "list.held")
+	b.submit(terms, "/me/two-factor/on", "terms", "yes").shows(403, "Not today.")
+	if w.code.sent != 0 {
+		t.Error("a code was sent")
+	}
+	w.hold = nil
+	page := b.get(b.submit(terms, "/me/two-factor/on", "terms", "yes").to("/me/two-factor/on/code?"))
+	w.hold = fault.New(fault.Denied, "list.held")
+	b.submit(page, "/me/two-factor/on/code", "code", "123456").shows(403, "Not today.")
+	if w.accounts[ayse].TwoFactor || len(w.events) != 0 {
+		t.Errorf("switched on: %+v", w.events)
+	}
+	w.hold = nil
+	b.submit(page, "/me/two-factor/on/code", "code", "123456").to("/me/two-factor?done=on.")
 }
 
 func TestSwitchOnIsNotForEverybody(t *testing.T) {

@@ -56,11 +56,27 @@ func TestClosePasswordSignIn(t *testing.T) {
 		t.Fatal("closed from a session that a password proved")
 	}
 	w.strong("s1")
+	w.session("thief", ayse, time.Hour, true) // by the password
+	w.session("card", ayse, time.Hour, true)
+	w.strong("card")
+	other := w.sessions["thief"]
+	other.ID, other.Account = "other", "mehmet"
+	w.sessions["other"] = other
+	w.deaf = true
+	if b.post("/me/security/access", "factor", "password", "state", "closed"); !w.sessions["thief"].EndedAt.IsZero() {
+		t.Error("a session was ended without a record")
+	}
+	w.deaf = false
 	form := b.get("/me/security/access").shows(200, "Open", "Close")
 	b.get(b.submit(form, "/me/security/access", "state", "closed").to("/me/security/access?done=closed.")).shows(200, "This way to sign in is closed.", "Closed")
 	e := w.events[0]
 	if a := w.accounts[ayse]; !a.Closed.Has("password", false) || e.Name != audit.AccessChanged || e.Details["factor"] != "password" || e.Details["state"] != "closed" {
 		t.Errorf("closed %q, %+v", a.Closed, e)
+	}
+	for id, ends := range map[string]bool{"thief": true, "s1": false, "card": false, "other": false} {
+		if s := w.sessions[id]; s.EndedAt.IsZero() == ends {
+			t.Errorf("session %s: ended %v, want %v", id, s.EndedAt, ends)
+		}
 	}
 	b.post("/me/security/access", "factor", "password", "state", "closed").to("/me/security/access")
 	if len(w.events) != 1 {

@@ -70,6 +70,9 @@ func (h *Handler) acceptTerms(w http.ResponseWriter, r *http.Request, m me) erro
 	if r.PostForm.Get("terms") != "yes" {
 		return h.form(w, r, "citizen/two-factor-on", page.View{Data: d, Lang: m.visit.Lang}, fault.New(fault.Invalid, "two_factor.terms").In("terms"))
 	}
+	if err := h.held(r.Context(), m); err != nil {
+		return h.form(w, r, "citizen/two-factor-on", page.View{Data: d, Lang: m.visit.Lang}, err)
+	}
 	return see(w, r, codePath("on", h.said(m, "on"), h.PhoneFactor))
 }
 
@@ -202,10 +205,10 @@ func (h *Handler) switchTwoFactor(w http.ResponseWriter, r *http.Request, m me) 
 	if !ok {
 		return see(w, r, "/me/two-factor/"+mux.Vars(r)["way"])
 	}
-	if s.way == "off" { // whoever recovered the password a short while ago may not be the owner
-		if err := h.held(r.Context(), m); err != nil {
-			return h.showCode(w, r, m, s, err)
-		}
+	// Whoever recovered the password a short while ago may not be the owner: off opens the account to the password alone, on binds it to
+	// a phone that the thief may have.
+	if err := h.held(r.Context(), m); err != nil {
+		return h.showCode(w, r, m, s, err)
 	}
 	proof, err := h.Signin.ConfirmDeed(r.Context(), s.deed, m.visit, s.factor, factors.Answer(r.PostForm))
 	if err != nil {

@@ -238,9 +238,11 @@ func TestAClosedPasswordReadsLikeAWrongOne(t *testing.T) {
 		if !strings.Contains(strings.Join(mails, "\n"), "Somebody tried to sign in by a way that you have closed: Password. They did not get in.") {
 			t.Errorf("mails %q", mails)
 		}
-		// What the password proved before counts no more in a sign-in under way; the open session stays.
+		// What the password proved before counts no more, neither in a sign-in under way nor in an open session, which may be the thief's
+		// for whom it was closed; the session that closed it stays.
 		parked.Open(parked.URL.String()).See("Password").DontSee("share your data")
-		b.Open(k.URL + "/me").See("My account")
+		b.Open(k.URL + "/me").See("Sign in").DontSee("My account")
+		strong.Open(k.URL + "/me").See("My account")
 
 		strong.Open(k.URL + "/me/security/access").Press("Open").See("This way to sign in is open.")
 		again := testkapi.NewBrowser(t).Open(k.URL + "/me")
