@@ -99,6 +99,8 @@ type Tickets interface {
 	Answer(ctx context.Context, binding string, p Purpose, id account.ID, secret []byte, most int) (t Ticket, right bool, err error)
 	// Use closes it, once: the second caller gets fault.ErrConflict.
 	Use(ctx context.Context, id string) error
+	// Late says whether the message that Open put into the outbox has not left, whether it still may or not. One read.
+	Late(ctx context.Context, id string) (bool, error)
 	// ListOpen returns a person's open, unexpired tickets, newest first, at most 50; none for "".
 	ListOpen(ctx context.Context, id account.ID) ([]Ticket, error)
 	// Turn replaces Secret and Data of an open, unexpired ticket whose Secret is from, in one conditional write; else

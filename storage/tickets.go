@@ -187,3 +187,13 @@ func (k tickets) Turn(ctx context.Context, id string, from, to, data []byte) err
 	return one(k.db.exec(ctx, "turn ticket", "UPDATE tickets SET secret = ?, data = ? WHERE id = ? AND factor = ? AND used_at = 0 AND secret = ? AND expires_at > ?",
 		to, k.db.keys().Seal("tickets.data:"+id, data), id, k.factor, from, micros(k.db.now())))
 }
+
+// Late says whether the message of a ticket has not left. A message that may have left, because its gateway never answered, has not.
+func (k tickets) Late(ctx context.Context, id string) (bool, error) {
+	if id == "" {
+		return false, nil
+	}
+	var n int64
+	err := k.db.row(ctx, "look for a late message", "SELECT COUNT(*) FROM outbox WHERE ticket = ? AND ticket <> '' AND state <> 'sent'", []any{id}, into(&n))
+	return n > 0, err
+}

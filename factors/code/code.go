@@ -29,6 +29,9 @@ const (
 	mostWait  = 2 * time.Minute
 	// A code that lives shorter than this is not worth sending: who asks then waits for the end and gets a fresh one.
 	leastLife = time.Minute
+
+	// A message that has not left after this long is worth a word: its gateway hangs.
+	usual = 2 * time.Second
 )
 
 //go:embed words.json
@@ -189,14 +192,18 @@ func (f *Factor) Begin(ctx context.Context, try factors.Try) (factors.Challenge,
 		return factors.Challenge{}, err
 	}
 	c, err := f.find(ctx, try)
-	if errors.Is(err, fault.ErrNotFound) && up {
+	late := false
+	switch {
+	case errors.Is(err, fault.ErrNotFound) && up:
 		c, err = f.open(ctx, try, challenge{}, channel)
+	case err == nil && up && f.now().Sub(c.CreatedAt) >= usual:
+		late, err = f.kit.Tickets.Late(ctx, c.ID)
 	}
 	switch {
 	case errors.Is(err, fault.ErrConflict): // a second code would reach somebody who is through already
 		return show(&factors.Page{Data: View{Ending: ending, Used: true}, Resend: f.now()}), nil
 	case errors.Is(err, fault.ErrNotFound):
-		return show(&factors.Page{Data: View{Ending: ending}, Trouble: "code.down"}), nil
+		return show(&factors.Page{Data: View{Ending: ending}, Trouble: "code.down", Resend: f.now()}), nil
 	case err != nil && fault.KindOf(err) == fault.Throttled:
 		return show(&factors.Page{
 			Data: View{Ending: ending}, Trouble: "code.limit", Resend: f.now().Add(fault.Of(err).RetryAfter),
@@ -208,8 +215,11 @@ func (f *Factor) Begin(ctx context.Context, try factors.Try) (factors.Challenge,
 		Data:   View{Ending: ending, Channel: c.Channel, Open: !c.spent(), Until: c.ExpiresAt, Spent: c.spent()},
 		Resend: c.resend(),
 	}
-	if !up {
+	switch {
+	case !up:
 		page.Trouble = "code.down"
+	case late:
+		page.Trouble = "code.late"
 	}
 	return show(page), nil
 }

@@ -427,3 +427,31 @@ func TestL1_NoCodeAtRestNorInErrors(t *testing.T) {
 		t.Fatalf("MAC of %d bytes", len(ticket.Secret))
 	}
 }
+
+// A gateway that hangs: the page says so once the message is late, and is quiet again when it has left (row O4).
+func TestO4_ALateMessageIsSaid(t *testing.T) {
+	kit := factortest.NewKit(factortest.Start)
+	kit.Phone.Give(ayse, "01")
+	f := New(kit.Factors(), way)
+	try := factors.Try{Binding: "b", Purpose: factors.SignIn, Account: ayse, Service: "ssi", Lang: "en"}
+	trouble := func() string {
+		t.Helper()
+		c, err := f.Begin(t.Context(), try)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.Page.Trouble
+	}
+	kit.Phone.Hold(true)
+	if got := trouble(); got != "" {
+		t.Errorf("at once: %q", got)
+	}
+	kit.Clock.Advance(usual)
+	if got := trouble(); got != "code.late" {
+		t.Errorf("after %v: %q", usual, got)
+	}
+	kit.Phone.Hold(false)
+	if got := trouble(); got != "" {
+		t.Errorf("once it left: %q", got)
+	}
+}

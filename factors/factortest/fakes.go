@@ -467,6 +467,14 @@ func (r *Record) Events(name audit.Name) (out []audit.Event) {
 	return out
 }
 
+// Late says whether the message of a ticket has not left; see Messenger.Hold.
+func (s *Tickets) Late(ctx context.Context, id string) (bool, error) {
+	s.calls.Add(1)
+	s.phone.mu.Lock()
+	defer s.phone.mu.Unlock()
+	return s.phone.held && slices.ContainsFunc(s.phone.sent, func(m Sent) bool { return m.Ticket == id }), nil
+}
+
 // Sent is one message as it would have left.
 type Sent struct {
 	At     time.Time
@@ -485,6 +493,7 @@ type Messenger struct {
 	down    bool
 	refuse  error
 	suspect error
+	held    bool
 }
 
 // Give gives a person an ID-verified number with this ending; "" takes it away.
@@ -506,6 +515,13 @@ func (m *Messenger) Line(id account.ID, channels ...string) {
 		m.lines = map[account.ID][]string{}
 	}
 	m.lines[id] = channels
+}
+
+// Hold makes messages not leave; false lets them.
+func (m *Messenger) Hold(held bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.held = held
 }
 
 // Suspect makes Trusted answer err, such as a *factors.Hindrance; nil trusts again.

@@ -420,7 +420,16 @@ func ticketMessage(t *testing.T, b *backend) {
 	if got.To != r.Contacts.Phone.Number || got.Text != "123456" || got.Ticket != one.ID || got.Account != r.Account.ID || got.Channel != "sms" {
 		t.Errorf("message %+v", got)
 	}
+	late := func(want bool, what, id string) {
+		t.Helper()
+		if yes, err := k.Late(bg, id); err != nil || yes != want {
+			t.Errorf("%s: late %v, %v", what, yes, err)
+		}
+	}
+	late(true, "claimed", one.ID)
+	late(false, "no ticket", "")
 	ok(t, db.Sent(bg, got.ID, "g", clock.Now()))
+	late(false, "sent", one.ID)
 
 	_, err = k.Open(bg, ticket("b1"), m())
 	ok(t, err)

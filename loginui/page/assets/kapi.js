@@ -55,6 +55,20 @@ for (const node of document.querySelectorAll("[data-seconds]")) {
   tick();
 }
 
+// Whether what was sent has left is known a moment later: the page asks once more and shows what it is told, and what was typed
+// stays.
+const late = document.querySelector("[data-look]");
+if (late && !document.querySelector(".trouble")) {
+  setTimeout(async () => {
+    const answer = await fetch(location.href).catch(() => null);
+    if (!answer?.ok) return;
+    const trouble = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector(".trouble");
+    if (!trouble) return;
+    document.querySelector("form.task")?.before(document.adoptNode(trouble));
+    say(trouble.textContent);
+  }, Number(late.dataset.look) * 1000);
+}
+
 // One press sends a form once; coming back to the page makes it ready again.
 for (const form of document.querySelectorAll("form")) {
   form.addEventListener("submit", (event) => {
