@@ -261,6 +261,10 @@ func (f *Factor) Again(ctx context.Context, try factors.Try) error {
 // open sends a code: the first of a challenge when old is zero or spent, else the next one of the challenge that old is
 // of. fault.Throttled beyond the limits; fault.ErrConflict if old was replaced or used meanwhile.
 func (f *Factor) open(ctx context.Context, try factors.Try, old challenge, channel string) (challenge, error) {
+	deed, err := f.deed(ctx, try)
+	if err != nil {
+		return challenge{}, err
+	}
 	if err := f.kit.Phone.Allow(ctx, try.Account, try.Network); err != nil {
 		return challenge{}, Limited(err)
 	}
@@ -288,7 +292,7 @@ func (f *Factor) open(ctx context.Context, try factors.Try, old challenge, chann
 	}
 	memo := c.memo
 	c.Ticket, err = f.kit.Tickets.Open(ctx, c.Ticket, &factors.Message{
-		Account: try.Account, Channel: channel, Text: f.text(try, code, c.ExpiresAt.Sub(now)), Deadline: c.ExpiresAt,
+		Account: try.Account, Channel: channel, Text: f.text(try, deed, code, c.ExpiresAt.Sub(now)), Deadline: c.ExpiresAt,
 		Binding: try.Binding, Network: try.Network,
 	})
 	c.memo = memo

@@ -1,6 +1,7 @@
 package code
 
 import (
+	"context"
 	"strings"
 	"time"
 	"unicode"
@@ -53,17 +54,39 @@ func digit(r rune) (byte, bool) {
 	return 0, false
 }
 
+// deed is the key of what a code is for where that is no sign-in; "" for one. Who is asked for a code "to sign in" must see that it
+// would switch the second step off or give the device away.
+func (f *Factor) deed(ctx context.Context, try factors.Try) (string, error) {
+	switch try.Purpose {
+	case factors.TwoFactor:
+		a, err := f.kit.Accounts.Account(ctx, try.Account)
+		if err != nil {
+			return "", err
+		}
+		if a.TwoFactor {
+			return "code.deed.two_factor_off", nil
+		}
+		return "code.deed.two_factor_on", nil
+	case factors.Change, factors.Enrol, factors.Lost, factors.Recovery:
+		return "code.deed." + string(try.Purpose), nil
+	}
+	return "", nil
+}
+
 // text is the message: the code first, so that it shows on a locked screen and phones offer to fill it in; the service's
-// name, so that a relayed request is noticed; no link; one message of the GSM alphabet whatever the name holds.
-func (f *Factor) text(try factors.Try, code string, left time.Duration) string {
+// name, so that a relayed request is noticed, or the deed; no link; one message of the GSM alphabet whatever the name holds.
+func (f *Factor) text(try factors.Try, deed, code string, left time.Duration) string {
+	minutes := max(int((left+time.Minute/2)/time.Minute), 1)
+	if deed != "" {
+		return transliterate(f.words.Text(try.Lang, "code.text_deed", map[string]any{"code": code, "deed": f.words.Text(try.Lang, deed, nil), "n": minutes}))
+	}
 	service := plain(try.Service)
 	if service == "" {
 		service = plain(try.Origin)
 	}
-	minutes := int((left + time.Minute/2) / time.Minute)
 	build := func(service string) string {
 		return transliterate(f.words.Text(try.Lang, "code.text", map[string]any{
-			"code": code, "service": service, "n": max(minutes, 1),
+			"code": code, "service": service, "n": minutes,
 		}))
 	}
 	text := build(service)

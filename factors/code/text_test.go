@@ -8,6 +8,7 @@ import (
 
 	"github.com/kapi-id/kapi/factors"
 	"github.com/kapi-id/kapi/factors/factortest"
+	"github.com/kapi-id/kapi/internal/account"
 )
 
 func TestNormalise(t *testing.T) {
@@ -59,7 +60,7 @@ func FuzzNormalise(f *testing.F) {
 }
 
 func (b *bench) textFor(service, lang string, left time.Duration) string {
-	return b.text(factors.Try{Service: service, Origin: "kapi.example", Lang: lang}, "123456", left)
+	return b.text(factors.Try{Service: service, Origin: "kapi.example", Lang: lang}, "", "123456", left)
 }
 
 func TestText(t *testing.T) {
@@ -83,6 +84,39 @@ func TestText(t *testing.T) {
 	long := b.textFor(strings.Repeat("Çok Uzun Bir Kurum Adı ", 50), "tr", Life)
 	if len(long) > 160 || !strings.HasSuffix(long, "Kimseyle paylasmayin.") || !strings.HasPrefix(long, "123456 Cok Uzun Bir") {
 		t.Errorf("%d characters: %s", len(long), long)
+	}
+}
+
+// A code that is for no sign-in names its deed, first the digits, within one message; what a factor sends is that.
+func TestTextNamesTheDeed(t *testing.T) {
+	for _, c := range []struct {
+		purpose factors.Purpose
+		on      bool
+		tr, en  string
+	}{
+		{factors.TwoFactor, true, "iki asamali girisi kapatmak icin", "to switch off two-factor authentication"},
+		{factors.TwoFactor, false, "iki asamali girisi acmak icin", "to switch on two-factor authentication"},
+		{factors.Change, true, "hesabinizdaki bir degisiklik icin", "to change something in your account"},
+		{factors.Enrol, true, "yeni bir giris yontemi eklemek icin", "to add a way to sign in"},
+		{factors.Lost, true, "kayitli cihazinizin kayboldugunu bildirmek icin", "to say that your registered device is lost"},
+		{factors.Recovery, true, "yeni bir sifre icin", "for a new password"},
+		{factors.SignIn, true, "SSI Notification Portal icin", "for SSI Notification Portal"},
+	} {
+		for lang, deed := range map[string]string{"tr": c.tr, "en": c.en} {
+			b := newBench(t)
+			b.kit.Accounts.Put(account.Account{ID: ayse, State: account.Active, TwoFactor: c.on})
+			try := b.try
+			try.Purpose, try.Lang = c.purpose, lang
+			if _, err := b.Begin(t.Context(), try); err != nil {
+				t.Fatal(err)
+			}
+			sent := b.kit.Phone.Sent()
+			want := map[string]string{"tr": " " + deed + " Kapi guvenlik kodunuz. 5 dakika gecerlidir. Kimseyle paylasmayin.",
+				"en": " is your Kapi security code " + deed + ". Valid for 5 minutes. Do not share it with anyone."}[lang]
+			if len(sent) != 1 || len(sent[0].Text) > mostText || !regexp.MustCompile(`^[0-9]{6}`+regexp.QuoteMeta(want)+`$`).MatchString(sent[0].Text) || !gsm.MatchString(sent[0].Text) {
+				t.Errorf("%s in %s: %q", c.purpose, lang, sent)
+			}
+		}
 	}
 }
 
