@@ -345,7 +345,7 @@ func (f *Factor) subscription(s *Subscription) (*Subscription, error) {
 	switch {
 	case s == nil || *s == Subscription{Kind: NoPush}:
 		return nil, nil
-	case s.check(f.loopback()) != nil:
+	case s.check(f.loopback()) != nil, s.Kind == WebPush && f.opts.WebPush != nil && !f.opts.WebPush(s.Endpoint):
 		return nil, refuse(http.StatusBadRequest, "malformed")
 	}
 	return s, nil

@@ -49,6 +49,8 @@ type Options struct {
 	Links map[string]string
 	// WebPushKey is the applicationServerKey of Web Push (RFC 8292 §3.2), base64url; "" = no Web Push.
 	WebPushKey string
+	// WebPush says whether pushes are sent to an endpoint of Web Push; nil = to any that leads outside.
+	WebPush func(endpoint string) bool
 	// Leaving says when somebody said that a person's device is lost, and when it goes because of that; zero = nobody did. nil =
 	// nobody can.
 	Leaving func(ctx context.Context, id account.ID) (said, goes time.Time, err error)

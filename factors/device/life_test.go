@@ -381,6 +381,26 @@ func TestStop(t *testing.T) {
 	}
 }
 
+// Where the sender posts to some hosts only, no other is taken, by either door.
+func TestPushHosts(t *testing.T) {
+	listed := func(endpoint string) bool { return strings.HasPrefix(endpoint, "https://push.example/") }
+	b := benchOver(t, factortest.NewKit(factortest.Start), device.Options{WebPush: listed})
+	web := map[string]string{"kind": "webpush", "endpoint": "https://elsewhere.example/s/1", "p256dh": webPush["p256dh"], "auth": webPush["auth"]}
+	wants(t, "another host", b.dev.SetPush(web), 400, "malformed")
+	if to, err := b.f.Reach(t.Context(), owner); err != nil || !strings.Contains(to, webPush["endpoint"]) {
+		t.Errorf("pushes go to %q, %v", to, err)
+	}
+	wants(t, "a listed one", b.dev.SetPush(webPush), 204, "")
+	wants(t, "another kind", b.dev.SetPush(map[string]string{"kind": "fcm", "token": "x"}), 204, "")
+	d := b.phone("another")
+	d.Push = web
+	code, err := b.pair(strong...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wants(t, "registered with it", d.Register(code), 400, "malformed")
+}
+
 func TestPushAddress(t *testing.T) {
 	b := newBench(t)
 	key, auth := webPush["p256dh"], webPush["auth"]

@@ -2,6 +2,7 @@ package program_test
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -46,6 +47,22 @@ func withPush(t *testing.T, test func(t *testing.T, p *pushed)) {
 		}
 		p.rp = k.RP("ssi", nil)
 		test(t, p)
+	})
+}
+
+// The device is told at once that its push service is none that is posted to; the one that the settings name is taken.
+func TestPushServiceThatIsNotListed(t *testing.T) {
+	withPush(t, func(t *testing.T, p *pushed) {
+		for endpoint, want := range map[string]int{
+			"https://push.elsewhere.example/x": http.StatusBadRequest, "http://127.0.0.2/x": http.StatusBadRequest,
+			"https://fcm.googleapis.com/fcm/send/x": http.StatusNoContent, p.sub["endpoint"]: http.StatusNoContent,
+		} {
+			sub := maps.Clone(p.sub)
+			sub["endpoint"] = endpoint
+			if a := p.device.SetPush(sub); a.Status != want || want >= 300 && a.Problem() != "malformed" {
+				t.Errorf("%s: %d %s", endpoint, a.Status, a.Body)
+			}
+		}
 	})
 }
 

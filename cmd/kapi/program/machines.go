@@ -37,7 +37,7 @@ func (a *App) machines(r *mux.Router, registry *factors.Registry) {
 // devices is what the settings say of apps, and what is known of lost ones.
 func (x *opened) devices() device.Options {
 	return device.Options{
-		Minimum: x.AppMinimum, Links: x.AppLinks, WebPushKey: x.apps,
+		Minimum: x.AppMinimum, Links: x.AppLinks, WebPushKey: x.apps, WebPush: x.posts,
 		Leaving: func(ctx context.Context, id account.ID) (said, goes time.Time, err error) {
 			h, err := x.db.OpenHold(ctx, id, enrolment.HoldDevice, x.now())
 			if errors.Is(err, fault.ErrNotFound) {

@@ -30,7 +30,8 @@ type opened struct {
 	more   Lines            // of factors, from Options
 	wake   func()           // the worker; nil without one
 	push   factors.Pusher
-	apps   string // the key that browsers subscribe to Web Push with; "" = there is none
+	apps   string                     // the key that browsers subscribe to Web Push with; "" = there is none
+	posts  func(endpoint string) bool // whether Web Push goes there; nil without Web Push
 }
 
 // open connects, brings an embedded schema up, and opens the keys. On Postgres an old schema is an error unless

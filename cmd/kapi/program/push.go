@@ -107,7 +107,7 @@ func (a *App) webPush() (notify.Gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.apps = key.Public()
+	a.apps, a.posts = key.Public(), g.Takes
 	return g, nil
 }
 

@@ -69,10 +69,10 @@ func TestP12_Endpoints(t *testing.T) {
 		{"", false, false},
 		{"https://fcm.googleapis.com/" + strings.Repeat("x", 1024), false, false},
 	} {
-		if _, ok := g.guard.endpoint(c.address); ok != c.away {
+		if ok := g.Takes(c.address); ok != c.away {
 			t.Errorf("%s: %v", c.address, ok)
 		}
-		if _, ok := home.guard.endpoint(c.address); ok != c.here {
+		if ok := home.Takes(c.address); ok != c.here {
 			t.Errorf("%s, at home: %v", c.address, ok)
 		}
 	}

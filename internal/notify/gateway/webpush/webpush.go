@@ -94,6 +94,12 @@ func New(c Config) (*Gateway, error) {
 
 func (g *Gateway) Name() string { return g.c.Name }
 
+// Takes says whether the gateway posts to an endpoint.
+func (g *Gateway) Takes(endpoint string) bool {
+	_, ok := g.guard.endpoint(endpoint)
+	return ok
+}
+
 // Send encrypts m for the browser and posts it.
 func (g *Gateway) Send(ctx context.Context, m notify.Message) error {
 	s, n, f := push.Read(m, Kind)
