@@ -209,6 +209,9 @@ func (w *Worker) of(channel string) *atomic.Int64 {
 // room is how many messages may be claimed now, and of which channels none: a resting channel claims nothing, a half-open one a
 // single message, and one whose gateway hangs no more than it has calls for, so that its backlog holds up no other.
 func (w *Worker) room() (most int, except []string) {
+	if len(w.lines) == 0 { // what commands queued is closed all the same
+		return claimMost - int(w.flying.Load()), nil
+	}
 	for channel, lines := range w.lines {
 		n := 0
 		for _, l := range lines {

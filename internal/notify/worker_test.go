@@ -375,6 +375,18 @@ func TestChannelWithoutRoute(t *testing.T) {
 	}
 }
 
+// Where nothing can be sent at all, what others queued does not pile up.
+func TestNoRouteAtAll(t *testing.T) {
+	b := newBench()
+	b.put(200)
+	b.settle()
+	for i := range 200 {
+		if r := b.box.row(i); r.state != "closed" || r.reason != "no_route" {
+			t.Fatalf("%d: %s because %q", i, r.state, r.reason)
+		}
+	}
+}
+
 // runner is a gateway with a connection of its own.
 type runner struct {
 	gate

@@ -406,6 +406,25 @@ func TestRC5_Events(t *testing.T) {
 	})
 }
 
+// A command's environment names no gateway and the person is told all the same, by text and in the app: the server sends.
+func TestCommandsTell(t *testing.T) {
+	eachSIM(t, func(t *testing.T, k *country) {
+		freshly(t, k.Kapi).Registered(k.Kapi, "Ayşe's phone")
+		texts := len(k.Phone.Notices(aysePhone))
+		told := func(channel string) int {
+			return one[int](t, owner(t, k.Kapi), "SELECT count(*) FROM outbox WHERE ticket = '' AND dedupe LIKE 'notice:%' AND channel LIKE '"+channel+"%'")
+		}
+		sms, push := told("sms"), told("push-")
+		if out, status := k.command("person", "vouch-phone", ayse, aysePhone, "--reason", "form 8"); status != 0 {
+			t.Fatal(out)
+		}
+		if s, p := told("sms"), told("push-"); s != sms+1 || p != push+1 {
+			t.Errorf("%d texts and %d pushes", s-sms, p-push)
+		}
+		k.Phone.Told(t, aysePhone, max(texts, sms)+1)
+	})
+}
+
 // The office's commands say what they did, and what was wrong, and the record keeps why.
 func TestOfficeCommands(t *testing.T) {
 	eachSIM(t, func(t *testing.T, k *country) {
