@@ -80,6 +80,24 @@ func (db *DB) GiveBack(ctx context.Context, key string) error {
 	return err
 }
 
+// Locked says whether failures have locked one of the keys since it was last cleared: a lock that has run out counts too, since the next
+// failure brings back a longer one.
+func (db *DB) Locked(ctx context.Context, keys ...string) (bool, error) {
+	if len(keys) == 0 {
+		return false, nil
+	}
+	args := make([]any, len(keys))
+	for i, key := range keys {
+		if key == "" {
+			return false, errEmpty("throttle key")
+		}
+		args[i] = db.keys().Index("throttle_ladders.key", key)
+	}
+	var n int64
+	err := db.row(ctx, "look for locks", "SELECT COUNT(*) FROM throttle_ladders WHERE (until_at <> 0 OR disabled <> 0) AND key IN ("+marks(len(args))+")", args, into(&n))
+	return n > 0, err
+}
+
 // Clear forgets the failures of the keys.
 func (db *DB) Clear(ctx context.Context, keys ...string) error {
 	if len(keys) == 0 {

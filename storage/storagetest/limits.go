@@ -52,7 +52,13 @@ func ladder(t *testing.T, b *backend) {
 		other := uuid.NewString()
 		_, err := db.Take(bg, other, l, now)
 		ok(t, err)
+		if locked, err := db.Locked(bg, key, other); err != nil || locked != (l.Lock(100) > 0 || l.Disable > 0) {
+			t.Errorf("%s, locked: %v %v", name, locked, err)
+		}
 		ok(t, db.Clear(bg, key, other))
+		if locked, err := db.Locked(bg, key, other); err != nil || locked {
+			t.Errorf("%s, cleared and locked: %v %v", name, locked, err)
+		}
 		for _, k := range []string{key, other} {
 			if v, err := db.Take(bg, k, l, now); err != nil || !v.Allowed || v.Failures != 1 {
 				t.Errorf("%s, cleared: %+v %v", name, v, err)

@@ -197,6 +197,7 @@ func emptyIDs(t *testing.T, b *backend) {
 		"SaveConsent":       db.SaveConsent(bg, "", "", nil, Start),
 		"Take":              second(db.Take(bg, "", throttle.Ladder{}, Start)),
 		"Clear":             db.Clear(bg, ""),
+		"Locked":            second(db.Locked(bg, "")),
 		"Hit":               second(db.Hit(bg, "", []throttle.Window{{N: 1, Per: 1}}, Start)),
 		"Sent":              db.Sent(bg, "", "g", Start),
 		"Failed":            db.Failed(bg, "", Start, "", Start),

@@ -225,8 +225,14 @@ func TestF1_DisabledAndUnlocked(t *testing.T) {
 			t.Error("an empty password tells who is locked")
 		}
 		var out, errs bytes.Buffer
-		if status := program.Main([]string{"person", "unlock", mehmet}, environ(k), &out, &errs); status != 0 {
-			t.Fatal(errs.String())
+		for i, said := range []string{"unlocked\n", "nothing was locked\n"} {
+			out.Reset()
+			if status := program.Main([]string{"person", "unlock", mehmet}, environ(k), &out, &errs); status != 0 || out.String() != said {
+				t.Fatalf("said %q %s", &out, &errs)
+			}
+			if n := one[int](t, owner(t, k), "SELECT (SELECT count(*) FROM audit_pending WHERE name = 'person.unlocked') + (SELECT count(*) FROM audit_log WHERE name = 'person.unlocked')"); n != 1 {
+				t.Fatalf("%d records after %d commands", n, i+1)
+			}
 		}
 		b.Open(rp.URL())
 		signIn(k, b, mehmet, mehmetPassword, "", 0)

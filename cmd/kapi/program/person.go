@@ -77,7 +77,7 @@ type personUnlockCmd struct {
 
 func (personUnlockCmd) Help() string {
 	return `After five wrong answers in a row a factor rests, up to an hour; after a hundred it is off until somebody lifts that here. Make
-sure by other means who is asking. The record says that it was done.
+sure by other means who is asking. The record says that it was done; where nothing was locked, nothing is.
 
 Example:
   kapi person unlock 10000000146`
@@ -104,13 +104,21 @@ func (c personUnlockCmd) Run(ctx context.Context, con *console) error {
 		if err != nil {
 			return err
 		}
-		err = x.db.Atomically(ctx, func(ctx context.Context) error {
-			if err := x.db.Clear(ctx, signin.TryKeys(keyed{x.ring}, registry, n, a.ID)...); err != nil {
+		keys, locked := signin.TryKeys(keyed{x.ring}, registry, n, a.ID), false
+		err = x.db.Atomically(ctx, func(ctx context.Context) (err error) {
+			if locked, err = x.db.Locked(ctx, keys...); err != nil || !locked {
+				return err
+			}
+			if err := x.db.Clear(ctx, keys...); err != nil {
 				return err
 			}
 			return x.record.Record(ctx, audit.Event{At: x.now(), Name: audit.PersonUnlocked, Outcome: "ok", Actor: "cli", Subject: string(a.ID)})
 		})
 		if err != nil {
+			return err
+		}
+		if !locked {
+			_, err = fmt.Fprintln(con.out, "nothing was locked")
 			return err
 		}
 		_, err = fmt.Fprintln(con.out, "unlocked")
