@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/kapi-id/kapi/factors"
+	"github.com/kapi-id/kapi/internal/acr"
 	"github.com/kapi-id/kapi/internal/audit"
 	"github.com/kapi-id/kapi/internal/failpoint"
 	"github.com/kapi-id/kapi/internal/fault"
@@ -117,6 +118,13 @@ func (f *Flow) recordCompleted(ctx context.Context, s *state, t *Transaction, v 
 		details[news] = "new"
 	}
 	return f.record(ctx, audit.SigninCompleted, "ok", t, v, details)
+}
+
+// Raised is a session that took one more proof outside of a sign-in. It belongs under a new token, as after every new proof.
+func Raised(s session.Session, p factors.Proof, ceiling acr.Level, v Visit, now time.Time) session.Session {
+	s.Proofs = merge(s.Proofs, []factors.Proof{p})
+	s.Level, s.SeenAt, s.Network, s.Agent = Reached(s.Proofs, ceiling), now, v.Network, v.Agent
+	return s
 }
 
 // merge adds the new proofs to those of the session; the newer proof of a factor replaces the older one.

@@ -189,7 +189,13 @@ func TestSwitchOn(t *testing.T) {
 	if !a.TwoFactor || !a.TwoFactorSince.Equal(noon) || last.Name != audit.TwoFactorOn || last.Details["terms"] != Terms || last.Session != "s1" || last.Network != "192.0.2.1" {
 		t.Errorf("account %+v, event %+v", a, last)
 	}
-	b.get("/me/two-factor/on").to("/signin/") // the session has one step, and changes now need two
+	// The code counts in this session, under a new token: the old one is worth nothing, and a change needs no further step.
+	s := w.sessions["s1"]
+	if s.Level != acr.Substantial || len(s.Proofs) != 2 || s.Version != 1 {
+		t.Errorf("session %+v", s)
+	}
+	b.get("/me/two-factor/off").shows(200)
+	w.browser("token-of-s1").get("/me").to("/signin/")
 }
 
 // During a recovery's hold neither the terms nor a code that was sent before it switch anything.

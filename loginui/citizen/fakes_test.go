@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -118,9 +119,11 @@ func (w *world) clock() time.Time { return w.now }
 
 func (w *world) atomically(ctx context.Context, fn func(context.Context) error) error {
 	accounts, sessions, passwords, events, lists := cloned(w.accounts), cloned(w.sessions), cloned(w.passwords), slices.Clone(w.events), cloned(w.lists)
+	tokens := cloned(w.tokens)
 	err := fn(ctx)
 	if err != nil {
 		w.accounts, w.sessions, w.passwords, w.events, w.lists = accounts, sessions, passwords, events, lists
+		w.tokens = tokens
 	}
 	return err
 }
@@ -279,8 +282,15 @@ type sessionsOf struct{ *world }
 func (s sessionsOf) CreateSession(context.Context, session.Session, []byte) error {
 	return errors.New("not here")
 }
-func (s sessionsOf) RotateSession(context.Context, session.Session, []byte) error {
-	return errors.New("not here")
+func (s sessionsOf) RotateSession(_ context.Context, x session.Session, hash []byte) error {
+	old := s.sessions[x.ID]
+	if old.Version != x.Version || !old.EndedAt.IsZero() || x.ID == "" {
+		return fault.ErrConflict
+	}
+	maps.DeleteFunc(s.tokens, func(_, id string) bool { return id == x.ID })
+	x.Version++
+	s.sessions[x.ID], s.tokens[hex.EncodeToString(hash)] = x, x.ID
+	return nil
 }
 func (s sessionsOf) SessionByToken(_ context.Context, hash []byte) (session.Session, error) {
 	id, ok := s.tokens[hex.EncodeToString(hash)]

@@ -1,6 +1,7 @@
 package citizen
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"slices"
@@ -11,7 +12,9 @@ import (
 	"github.com/kapi-id/kapi/factors"
 	"github.com/kapi-id/kapi/internal/enrolment"
 	"github.com/kapi-id/kapi/internal/fault"
+	"github.com/kapi-id/kapi/internal/secret"
 	"github.com/kapi-id/kapi/internal/signin"
+	"github.com/kapi-id/kapi/internal/web"
 	"github.com/kapi-id/kapi/loginui/page"
 )
 
@@ -217,7 +220,7 @@ func (h *Handler) switchTwoFactor(w http.ResponseWriter, r *http.Request, m me) 
 	wish := enrolment.Switching{Account: m.account.ID, Proof: proof, Event: h.event(m, "", nil)}
 	if s.way == "on" {
 		wish.Terms = Terms
-		err = h.TwoFactor.On(r.Context(), wish)
+		err = h.turnOn(w, r, m, wish)
 	} else {
 		err = h.TwoFactor.Off(r.Context(), wish)
 	}
@@ -225,4 +228,21 @@ func (h *Handler) switchTwoFactor(w http.ResponseWriter, r *http.Request, m me) 
 		return err
 	}
 	return h.say(w, r, m, "/me/two-factor", s.way)
+}
+
+// turnOn switches on and lets the code that was just proven count in this session: the reader has taken both steps, and is not asked
+// for the second again. As after every new proof the session has a new token (OWASP ASVS 7.2.4).
+func (h *Handler) turnOn(w http.ResponseWriter, r *http.Request, m me, wish enrolment.Switching) error {
+	token := secret.Token()
+	raised := signin.Raised(m.session, wish.Proof, m.account.Ceiling, m.visit, h.Now())
+	err := h.Atomically(r.Context(), func(ctx context.Context) error {
+		if err := h.TwoFactor.On(ctx, wish); err != nil {
+			return err
+		}
+		return h.Sessions.RotateSession(ctx, raised, h.Keys.HashToken(token))
+	})
+	if err == nil {
+		h.Cookies.Set(w, web.SessionCookie, token, 0)
+	}
+	return err
 }

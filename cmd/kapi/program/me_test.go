@@ -83,6 +83,8 @@ func TestTwoFactorOnAndOff(t *testing.T) {
 		code := k.Phone.Code(t, mehmetPhone, 1)
 		b.Submit(map[string]string{"code": other(code)}).See("The code is wrong. You have 4 tries left.")
 		b.Submit(map[string]string{"code": code}).See("Two-factor authentication is on.")
+		b.Open(k.URL + "/me/security/device").See("Registered device").DontSee(codeIsTwo) // the code counts as the second step
+		b.Open(k.URL + "/me/two-factor")
 
 		next := testkapi.NewBrowser(t).Open(k.URL + "/me")
 		next.Submit(map[string]string{"national_id": mehmet, "password": mehmetPassword}).See(codeIsTwo)
