@@ -22,6 +22,7 @@ import (
 
 // composed are the keys that are put together while the program runs, by their beginnings, and what follows.
 var composed = map[string]string{
+	"code.deed.":         "factors/code: what a code is for",
 	"factor.":            "the name of a factor; visitor.New refuses a factor without",
 	"fault.":             "the kind of a fault, for one without a sentence of its own",
 	"scope.":             "a scope, on the consent page",
