@@ -188,7 +188,7 @@ func (b *Browser) until(c *Country, text string) {
 		case <-give:
 			b.t.Fatalf("the app never says %q\n%s", text, b.where())
 		default:
-			b.view(c, "approvals", "Start of the app")
+			b.view(c, "approvals", "Back to the start")
 			b.view(c, "device", "Registered on")
 		}
 	}
