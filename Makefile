@@ -28,15 +28,17 @@ test: install format ## Test everything; as root on Debian install what is missi
 	$(STATIC) vet ./...
 	echo "== tests: unit, both databases, journeys in-process and in a browser; race detector where it fits into the time"
 	if [ "$$($(GO) env CGO_ENABLED)" = 1 ] && command -v "$$($(GO) env CC)" >/dev/null; then
-	  # The journeys run beside, with the race detector only where goroutines meet on purpose: all of them take it 8 minutes (make slow).
-	  # Not in e2e: it drives a browser with a library that races with itself, and kapi as processes of their own.
+	  # All journeys take the race detector 8 minutes (make slow): here they have it where goroutines meet on purpose. Never in e2e, which
+	  # drives a browser with a library that races with itself, and kapi as processes of their own.
+	  $(GO) test -race -timeout 20m $$($(GO) list $(PKG) | grep -v -e '/e2e' -e '/kapi/program$$')
+	  $(GO) test -race -timeout 20m -run 'Race|TheMainJob|TwoTabs' $(JOURNEYS)
+	  # The browser mostly waits: the journeys in-process run beside it.
 	  log=$$(mktemp); trap 'rm -f "$$log"' EXIT
 	  $(GO) test -timeout 20m $(JOURNEYS) >"$$log" 2>&1 & journeys=$$!
-	  $(GO) test -race -timeout 20m $$($(GO) list $(PKG) | grep -v -e '/e2e' -e '/kapi/program$$')
-	  wait $$journeys || { cat "$$log"; exit 1; }
+	  browser=0; $(GO) test -timeout 20m ./e2e/... || browser=1
+	  wait $$journeys || browser=1
 	  cat "$$log"
-	  $(GO) test -race -timeout 20m -run 'Race|TheMainJob|TwoTabs|Fatigue' $(JOURNEYS)
-	  $(GO) test -timeout 20m ./e2e/...
+	  exit $$browser
 	else
 	  echo "no C compiler: WITHOUT THE RACE DETECTOR"
 	  $(GO) test -timeout 20m $(PKG)
