@@ -326,7 +326,7 @@ func TestO5_EachVendorInEachTrouble(t *testing.T) {
 				// Those who need it come and come, for more than a minute.
 				told := false
 				for i := 0; x.Clock.Now().Sub(began) < time.Minute || !told; i++ {
-					if i > 200 {
+					if i > 1000 { // a slow one is known by the time limits of the real clock, which a fast machine outruns
 						t.Fatalf("nobody is told %q", victim.says)
 					}
 					x.Clock.Add(2 * time.Second)
