@@ -28,7 +28,7 @@ test: install format ## Test everything; as root on Debian install what is missi
 	$(STATIC) vet ./...
 	echo "== tests: unit, both databases, journeys in-process and in a browser; race detector where it fits into the time"
 	if [ "$$($(GO) env CGO_ENABLED)" = 1 ] && command -v "$$($(GO) env CC)" >/dev/null; then
-	  # All journeys take the race detector 8 minutes (make slow): here they have it where goroutines meet on purpose. Never in e2e, which
+	  # All journeys take the race detector a quarter of an hour (make slow): here they have it where goroutines meet on purpose. Never in e2e, which
 	  # drives a browser with a library that races with itself, and kapi as processes of their own.
 	  $(GO) test -race -timeout 20m $$($(GO) list $(PKG) | grep -v -e '/e2e' -e '/kapi/program$$')
 	  $(GO) test -race -timeout 20m -run 'Race|TheMainJob|TwoTabs' $(JOURNEYS)

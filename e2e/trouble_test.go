@@ -3,6 +3,10 @@ package e2e
 import (
 	"testing"
 	"time"
+
+	"github.com/chromedp/chromedp"
+
+	"github.com/kapi-id/kapi/internal/sim/phone"
 )
 
 func TestWrongCodesToTheLockAndBack(t *testing.T) {
@@ -81,6 +85,32 @@ func TestGatewayDead(t *testing.T) {
 		c.Pass(61 * time.Second)
 		next.Until("Enter the code we sent to your phone ending 06").Confirms(c, maria).At(c.Portal).See(next.bothSteps())
 	})
+}
+
+// A gateway that takes a message and does not answer: the page says so within seconds, by itself, and keeps what was typed; without a
+// script it says so when it is loaded again.
+func TestGatewayHangs(t *testing.T) {
+	for name, how := range map[string]How{
+		"Turkish, on a small phone, in the dark": {Turkish: true, Dark: true, Width: 320, Height: 640}, "without JavaScript": {NoScript: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := Found(t)
+			if err := c.Phone.Set(phone.Hang); err != nil {
+				t.Fatal(err)
+			}
+			const says = "Sending the code takes longer than usual. It may still come; if it does not, use another way or ask again."
+			b := Visit(t, how).Open(c.Portal + "/login").SignsIn(who(t, "Ayşe")).See("Enter the code we sent to your phone ending 01")
+			if how.NoScript {
+				b.Until(says)
+				return
+			}
+			b.Type("code", "12").Waits(says)
+			if typed, err := step(b, chromedp.Evaluate[string](`document.querySelector("main [name=code]").value`)); err != nil || typed != "12" {
+				t.Errorf("what was typed became %q, %v", typed, err)
+			}
+		})
+	}
 }
 
 func TestTwoTabs(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"github.com/kapi-id/kapi/internal/acr"
 	"github.com/kapi-id/kapi/internal/audit"
 	"github.com/kapi-id/kapi/internal/fault"
+	"github.com/kapi-id/kapi/internal/qrcode"
 )
 
 // ManageView is the data of manage.html and remove.html.
@@ -32,7 +33,7 @@ type PairView struct {
 	Groups  []string // the code, to type
 	Code    string   // the code, for the script
 	Link    string   // of the app, with the code behind #
-	QR      Picture
+	QR      qrcode.Picture
 	Until   time.Time
 	Issuer  string
 	Browser string // a name for this browser as a device
@@ -164,7 +165,7 @@ func (f *Factor) pairPage(ctx context.Context, try factors.Try, v ManageView, o 
 	for rest := code; rest != ""; rest = rest[min(4, len(rest)):] {
 		p.Groups = append(p.Groups, rest[:min(4, len(rest))])
 	}
-	if p.QR, err = paint(f.kit.Issuer + p.Link); err != nil {
+	if p.QR, err = qrcode.Paint(f.kit.Issuer + p.Link); err != nil {
 		return factors.Result{}, err
 	}
 	return factors.Result{Template: "pair", Page: factors.Page{Data: p}}, nil

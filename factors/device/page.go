@@ -5,13 +5,11 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
-
-	"github.com/boombuler/barcode/qr"
 
 	"github.com/kapi-id/kapi/factors"
 	"github.com/kapi-id/kapi/internal/fault"
+	"github.com/kapi-id/kapi/internal/qrcode"
 )
 
 // View is the data of page.html.
@@ -25,7 +23,7 @@ type View struct {
 	Until    time.Time
 	Scanned  bool
 	Pushed   bool
-	QR       Picture
+	QR       qrcode.Picture
 	// What the page's script needs to sign where this browser holds the key.
 	Challenge string
 	Device    string
@@ -94,7 +92,7 @@ func (f *Factor) show(o owned, r request, try factors.Try) (factors.Challenge, e
 	}
 	if !v.Scanned {
 		var err error
-		if v.QR, err = paint(f.kit.Issuer + "/app#scan=" + f.code(r, now)); err != nil {
+		if v.QR, err = qrcode.Paint(f.kit.Issuer + "/app#scan=" + f.code(r, now)); err != nil {
 			return factors.Challenge{}, err
 		}
 	}
@@ -150,37 +148,4 @@ func (f *Factor) shows(r request, code string, now time.Time) bool {
 	}
 	n := slot(r, now)
 	return is(n) || is(n-1)
-}
-
-// Picture is a QR code as the path of an SVG of Size by Size units, with the white border that scanners need.
-type Picture struct {
-	Size int
-	Path string
-}
-
-const border = 4 // modules (ISO/IEC 18004)
-
-func paint(content string) (Picture, error) {
-	code, err := qr.Encode(content, qr.M, qr.Auto)
-	if err != nil {
-		return Picture{}, errors.New("device: no picture of the code") // err may quote it
-	}
-	var b strings.Builder
-	size := code.Bounds().Dx()
-	dark := func(x, y int) bool {
-		r, _, _, _ := code.At(x, y).RGBA()
-		return r == 0
-	}
-	for y := range size {
-		for x := 0; x < size; x++ {
-			from := x
-			for x < size && dark(x, y) {
-				x++
-			}
-			if x > from {
-				fmt.Fprintf(&b, "M%d %dh%dv1h-%dz", from+border, y+border, x-from, x-from)
-			}
-		}
-	}
-	return Picture{Size: size + 2*border, Path: b.String()}, nil
 }

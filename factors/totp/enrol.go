@@ -16,6 +16,7 @@ import (
 	"github.com/kapi-id/kapi/internal/account"
 	"github.com/kapi-id/kapi/internal/audit"
 	"github.com/kapi-id/kapi/internal/fault"
+	"github.com/kapi-id/kapi/internal/qrcode"
 )
 
 // SetupLife is how long a key that is being set up waits for its first code.
@@ -26,9 +27,9 @@ const issuerName = "Kapi"
 
 // Setup is a key that is being set up, as it is shown.
 type Setup struct {
-	Picture Picture      // of Link, to scan
-	Groups  []string     // the key in base32, to type
-	Link    template.URL // otpauth:, opens the app on this device
+	Picture qrcode.Picture // of Link, to scan
+	Groups  []string       // the key in base32, to type
+	Link    template.URL   // otpauth:, opens the app on this device
 	Until   time.Time
 }
 
@@ -114,7 +115,7 @@ func drawn(seed []byte, try factors.Try, until time.Time) (*Setup, error) {
 	if err != nil {
 		return nil, errors.New("totp: no address for the key") // err would quote it
 	}
-	picture, err := paint(k.URL())
+	picture, err := qrcode.Paint(k.URL())
 	if err != nil {
 		return nil, err
 	}

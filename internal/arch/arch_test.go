@@ -37,7 +37,7 @@ var rows = map[string]floor{
 	"factors": contract, "clients": contract, "internal/contact": contract, "factors/factortest": contract, "factors/code": contract,
 	"internal/notify": person, "internal/notify/notice": state, "internal/account": person, "internal/access": person,
 	"internal/audit": leaf, "internal/fault": leaf, "internal/secret": leaf, "internal/throttle": leaf, "internal/web": leaf,
-	"internal/words": leaf, "internal/jsonfile": leaf, "internal/acr": leaf, "internal/keyring": leaf, "internal/place": leaf, "internal/failpoint": leaf, "internal/arch": leaf, "internal/pki": leaf, "internal/registry": leaf,
+	"internal/words": leaf, "internal/jsonfile": leaf, "internal/acr": leaf, "internal/keyring": leaf, "internal/place": leaf, "internal/failpoint": leaf, "internal/arch": leaf, "internal/qrcode": leaf, "internal/pki": leaf, "internal/registry": leaf,
 	"deploy": whole, "docs": whole,
 }
 
@@ -50,7 +50,7 @@ var homes = map[string][]string{
 	"github.com/zitadel/oidc/":             {"provider", "factors/banking"},
 	"github.com/go-webauthn/":              {"factors/webauthn"},
 	"github.com/pquerna/otp":               {"factors/totp"},
-	"github.com/boombuler/barcode":         {"factors/totp", "factors/device"},
+	"github.com/boombuler/barcode":         {"internal/qrcode"},
 	"go.yaml.in/yaml/":                     {"factors/device/devicetest"},
 	"github.com/gorilla/mux":               {"provider", "loginui", "cmd", "internal/testkapi"},
 	"github.com/coreos/go-oidc/":           {"internal/sim", "e2e", "internal/testkapi", "cmd"},

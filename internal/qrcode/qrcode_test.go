@@ -1,4 +1,4 @@
-package totp
+package qrcode
 
 import (
 	"fmt"
@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/makiuchi-d/gozxing"
-	"github.com/makiuchi-d/gozxing/qrcode"
+	reader "github.com/makiuchi-d/gozxing/qrcode"
 )
 
 // A foreign reader sees in the drawing what was painted.
@@ -18,7 +18,7 @@ func TestAReaderReadsThePicture(t *testing.T) {
 		"otpauth://totp/Kapi:Ay%C5%9Fe%20Y%C4%B1lmaz?algorithm=SHA1&digits=6&issuer=Kapi&period=30&secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP",
 		"otpauth://totp/Kapi:" + strings.Repeat("%C5%9E", 60) + "?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP",
 	} {
-		p, err := paint(content)
+		p, err := Paint(content)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -36,12 +36,12 @@ func TestAReaderReadsThePicture(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		read, err := qrcode.NewQRCodeReader().Decode(bitmap, nil)
+		read, err := reader.NewQRCodeReader().Decode(bitmap, nil)
 		if err != nil || read.GetText() != content {
 			t.Errorf("read %v, %v", read, err)
 		}
 	}
-	if _, err := paint(strings.Repeat("x", 5000)); err == nil || strings.Contains(err.Error(), "xxx") {
+	if _, err := Paint(strings.Repeat("x", 5000)); err == nil || strings.Contains(err.Error(), "xxx") {
 		t.Errorf("too much for a picture: %v", err)
 	}
 }
