@@ -19,13 +19,14 @@ import (
 	"maps"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"regexp"
 	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/kapi-id/kapi/internal/sim/desk"
 )
 
 // Trouble is a way to fail.
@@ -82,7 +83,7 @@ type Config struct {
 type Operator struct {
 	c     Config
 	mux   *http.ServeMux
-	guard *http.CrossOriginProtection
+	front http.Handler
 
 	mu      sync.Mutex
 	changed map[string]time.Time // by number
@@ -93,7 +94,7 @@ type Operator struct {
 	sent    string // how the last event went
 }
 
-//go:embed page.html style.css
+//go:embed page.html
 var files embed.FS
 
 var pages = template.Must(template.ParseFS(files, "page.html"))
@@ -106,9 +107,10 @@ func New(c Config) *Operator {
 	if c.Source == "" {
 		c.Source = "urn:operator:demo"
 	}
-	o := &Operator{c: c, mux: http.NewServeMux(), guard: http.NewCrossOriginProtection(), changed: map[string]time.Time{}, tokens: map[string]time.Time{}, trouble: None}
+	o := &Operator{c: c, mux: http.NewServeMux(), changed: map[string]time.Time{}, tokens: map[string]time.Time{}, trouble: None}
 	o.mux.HandleFunc("GET /{$}", o.show)
-	o.mux.HandleFunc("GET /style.css", func(w http.ResponseWriter, r *http.Request) { http.ServeFileFS(w, r, files, "style.css") })
+	o.front = desk.Front("operator", o.mux)
+	o.mux.HandleFunc("GET /style.css", desk.Style)
 	o.mux.HandleFunc("POST /change", o.change)
 	o.mux.HandleFunc("POST /trouble", o.setTrouble)
 	o.mux.HandleFunc("POST /token", o.token)
@@ -118,28 +120,7 @@ func New(c Config) *Operator {
 }
 
 // ServeHTTP serves the page, the API and the token endpoint.
-func (o *Operator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	h := w.Header()
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Cache-Control", "no-store")
-	h.Set("Referrer-Policy", "same-origin")
-	if !localName(r.Host) {
-		http.Error(w, "this operator has no domain name", http.StatusMisdirectedRequest)
-		return
-	}
-	o.guard.Handler(o.mux).ServeHTTP(w, r)
-}
-
-// localName: an address, or a name without a dot such as localhost or the name of a container.
-func localName(hostport string) bool {
-	host, _, err := net.SplitHostPort(hostport)
-	if err != nil {
-		host = hostport
-	}
-	_, err = netip.ParseAddr(strings.Trim(host, "[]"))
-	return err == nil || !strings.Contains(host, ".")
-}
+func (o *Operator) ServeHTTP(w http.ResponseWriter, r *http.Request) { o.front.ServeHTTP(w, r) }
 
 // Set turns a switch.
 func (o *Operator) Set(t Trouble) error {

@@ -13,12 +13,13 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 	"unicode/utf8"
+
+	"github.com/kapi-id/kapi/internal/sim/desk"
 )
 
 // Message as GET /inbox lists it.
@@ -69,7 +70,7 @@ const (
 type Phone struct {
 	now   func() time.Time
 	mux   *http.ServeMux
-	guard *http.CrossOriginProtection
+	front http.Handler
 
 	mu       sync.Mutex
 	messages []Message // oldest first
@@ -79,7 +80,7 @@ type Phone struct {
 	apps     []Key // of the key app, in the order they were added
 }
 
-//go:embed page.html style.css script.js
+//go:embed page.html script.js
 var files embed.FS
 
 var pages = template.Must(template.ParseFS(files, "page.html"))
@@ -94,7 +95,8 @@ func New(c Config) *Phone {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	p := &Phone{now: c.Now, mux: http.NewServeMux(), guard: http.NewCrossOriginProtection(), seen: map[string]bool{}, trouble: None}
+	p := &Phone{now: c.Now, mux: http.NewServeMux(), seen: map[string]bool{}, trouble: None}
+	p.front = desk.Front("phone", p.mux)
 	p.mux.HandleFunc("GET /{$}", p.show("page"))
 	p.mux.HandleFunc("GET /list", p.show("list"))
 	p.mux.HandleFunc("GET /inbox", p.list)
@@ -103,41 +105,13 @@ func New(c Config) *Phone {
 	p.mux.HandleFunc("POST /keys", p.takeKey)
 	p.mux.HandleFunc("POST /trouble", p.setTrouble)
 	p.mux.HandleFunc("POST /clear", p.clear)
-	p.mux.HandleFunc("GET /style.css", asset("style.css", "text/css; charset=utf-8"))
-	p.mux.HandleFunc("GET /script.js", asset("script.js", "text/javascript; charset=utf-8"))
+	p.mux.HandleFunc("GET /style.css", desk.Style)
+	p.mux.HandleFunc("GET /script.js", func(w http.ResponseWriter, r *http.Request) { http.ServeFileFS(w, r, files, "script.js") })
 	return p
 }
 
-func asset(name, kind string) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", kind)
-		http.ServeFileFS(w, r, files, name)
-	}
-}
-
 // ServeHTTP serves the page, the list, and the delivery endpoint.
-func (p *Phone) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	h := w.Header()
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Cache-Control", "no-store")
-	h.Set("Referrer-Policy", "same-origin")
-	if !localName(r.Host) {
-		http.Error(w, "this phone has no domain name", http.StatusMisdirectedRequest)
-		return
-	}
-	p.guard.Handler(p.mux).ServeHTTP(w, r)
-}
-
-// localName: an address, or a name without a dot such as localhost or the name of a container.
-func localName(hostport string) bool {
-	host, _, err := net.SplitHostPort(hostport)
-	if err != nil {
-		host = hostport
-	}
-	_, err = netip.ParseAddr(strings.Trim(host, "[]"))
-	return err == nil || !strings.Contains(host, ".")
-}
+func (p *Phone) ServeHTTP(w http.ResponseWriter, r *http.Request) { p.front.ServeHTTP(w, r) }
 
 // Set turns a switch.
 func (p *Phone) Set(t Trouble) error {

@@ -10,13 +10,13 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
-	"net/netip"
 	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/kapi-id/kapi/internal/sim/desk"
 )
 
 // Push as GET /pushes lists it.
@@ -73,7 +73,7 @@ type Config struct {
 type Service struct {
 	c     Config
 	mux   *http.ServeMux
-	guard *http.CrossOriginProtection
+	front http.Handler
 	over  chan struct{}
 
 	mu      sync.Mutex
@@ -100,11 +100,12 @@ func New(c Config) *Service {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	s := &Service{c: c, mux: http.NewServeMux(), guard: http.NewCrossOriginProtection(), over: make(chan struct{}), apps: map[string]*app{}, trouble: None, grants: map[string]time.Time{}}
+	s := &Service{c: c, mux: http.NewServeMux(), over: make(chan struct{}), apps: map[string]*app{}, trouble: None, grants: map[string]time.Time{}}
 	s.mux.HandleFunc("GET /pushes", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, s.Pushes()) })
 	s.mux.HandleFunc("POST /subscribe", s.subscribe)
 	s.mux.HandleFunc("POST /trouble", s.setTrouble)
 	s.mux.HandleFunc("POST /push/{id}", s.webpush)
+	s.front = desk.Front("push service", s.mux)
 	s.mux.HandleFunc("POST /token", s.googleToken)
 	s.mux.HandleFunc("POST /v1/projects/{project}/messages:send", s.fcm)
 	s.mux.HandleFunc("POST /3/device/{token}", s.apns)
@@ -115,21 +116,8 @@ func New(c Config) *Service {
 
 // ServeHTTP serves the protocols, the list and the switches, but not by the name of a web site (DNS rebinding).
 func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if !localName(r.Host) {
-		http.Error(w, "this push service has no domain name", http.StatusMisdirectedRequest)
-		return
-	}
 	r.Body = http.MaxBytesReader(w, r.Body, mostBody)
-	s.guard.Handler(s.mux).ServeHTTP(w, r)
-}
-
-func localName(hostport string) bool {
-	host, _, err := net.SplitHostPort(hostport)
-	if err != nil {
-		host = hostport
-	}
-	_, err = netip.ParseAddr(strings.Trim(host, "[]"))
-	return err == nil || !strings.Contains(host, ".")
+	s.front.ServeHTTP(w, r)
 }
 
 // Close ends what hangs.
