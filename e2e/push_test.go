@@ -2,15 +2,10 @@ package e2e
 
 import (
 	"bytes"
-	"crypto/aes"
-	"crypto/cipher"
 	"crypto/ecdh"
-	"crypto/hkdf"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -22,6 +17,8 @@ import (
 	"github.com/chromedp/cdproto/browser"
 	"github.com/chromedp/cdproto/serviceworker"
 	"github.com/chromedp/chromedp"
+
+	"github.com/kapi-id/kapi/internal/sim/push"
 )
 
 // asked is call of a function that answers later.
@@ -128,7 +125,7 @@ func TestPhoneAppByPush(t *testing.T) {
 			w.WriteHeader(http.StatusGone)
 			return
 		}
-		if text, err := opened(b, key, auth); err != nil {
+		if text, err := push.Decrypt(key, auth, b); err != nil {
 			t.Error(err)
 		} else if strings.Contains(string(text), "approval") {
 			posts <- text
@@ -203,43 +200,4 @@ func receive[T any](t *testing.T, from <-chan T) T {
 		t.Fatal("nothing came")
 	}
 	panic("not reached")
-}
-
-// opened is a push as a browser opens it (RFC 8188, RFC 8291).
-func opened(b []byte, key *ecdh.PrivateKey, auth []byte) ([]byte, error) {
-	if len(b) < 86 || b[20] != 65 {
-		return nil, errors.New("no push")
-	}
-	salt, sender, sealed := b[:16], b[21:86], b[86:]
-	theirs, err := ecdh.P256().NewPublicKey(sender)
-	if err != nil {
-		return nil, err
-	}
-	shared, err := key.ECDH(theirs)
-	if err != nil {
-		return nil, err
-	}
-	info := "WebPush: info\x00" + string(key.PublicKey().Bytes()) + string(sender)
-	ikm, err := hkdf.Key(sha256.New, shared, auth, info, 32)
-	if err != nil {
-		return nil, err
-	}
-	cek, err := hkdf.Key(sha256.New, ikm, salt, "Content-Encoding: aes128gcm\x00", 16)
-	if err != nil {
-		return nil, err
-	}
-	nonce, err := hkdf.Key(sha256.New, ikm, salt, "Content-Encoding: nonce\x00", 12)
-	if err != nil {
-		return nil, err
-	}
-	block, err := aes.NewCipher(cek)
-	if err != nil {
-		return nil, err
-	}
-	gcm, err := cipher.NewGCM(block)
-	if err != nil {
-		return nil, err
-	}
-	text, err := gcm.Open(nil, nonce, sealed, nil)
-	return bytes.TrimSuffix(bytes.TrimRight(text, "\x00"), []byte{2}), err
 }

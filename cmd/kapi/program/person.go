@@ -85,14 +85,7 @@ Example:
 
 func (c personUnlockCmd) Run(ctx context.Context, con *console) error {
 	return c.with(ctx, con, func(x *opened) error {
-		n, err := account.ParseNationalID(c.NationalID)
-		if err != nil {
-			return errors.New("this is no ID number: 11 digits with a right checksum")
-		}
-		a, err := x.db.AccountByNationalID(ctx, n)
-		if errors.Is(err, fault.ErrNotFound) {
-			return errors.New("there is no such person")
-		}
+		n, a, err := x.named(ctx, c.NationalID)
 		if err != nil {
 			return err
 		}
@@ -142,14 +135,7 @@ Example:
 
 func (c personReleaseCmd) Run(ctx context.Context, con *console) error {
 	return c.with(ctx, con, func(x *opened) error {
-		n, err := account.ParseNationalID(c.NationalID)
-		if err != nil {
-			return errors.New("this is no ID number: 11 digits with a right checksum")
-		}
-		a, err := x.db.AccountByNationalID(ctx, n)
-		if errors.Is(err, fault.ErrNotFound) {
-			return errors.New("there is no such person")
-		}
+		_, a, err := x.named(ctx, c.NationalID)
 		if err != nil {
 			return err
 		}
@@ -168,4 +154,17 @@ func (c personReleaseCmd) Run(ctx context.Context, con *console) error {
 		_, err = fmt.Fprintln(con.out, "released:", strings.Join(lifted, ", "))
 		return err
 	})
+}
+
+// named finds the person of a command line.
+func (x *opened) named(ctx context.Context, typed string) (account.NationalID, account.Account, error) {
+	n, err := account.ParseNationalID(typed)
+	if err != nil {
+		return "", account.Account{}, errors.New("this is no ID number: 11 digits with a right checksum")
+	}
+	a, err := x.db.AccountByNationalID(ctx, n)
+	if errors.Is(err, fault.ErrNotFound) {
+		err = errors.New("there is no such person")
+	}
+	return n, a, err
 }

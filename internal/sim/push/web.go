@@ -67,7 +67,7 @@ func (s *Service) takeWebPush(w http.ResponseWriter, r *http.Request) (int, erro
 	if s.fails(w, r, a.gone, refuse) {
 		return 0, nil
 	}
-	plain, err := decrypt(a.key, a.auth, body)
+	plain, err := Decrypt(a.key, a.auth, body)
 	if err != nil { // a real service cannot know; the browser throws it away
 		return http.StatusBadRequest, err
 	}
@@ -135,8 +135,8 @@ func verify(token string, alg jose.SignatureAlgorithm, key any, claims any) erro
 	return json.Unmarshal(payload, claims)
 }
 
-// decrypt is what the browser does (RFC 8188 §2, RFC 8291 §3): one record.
-func decrypt(key *ecdh.PrivateKey, auth, body []byte) ([]byte, error) {
+// Decrypt is what the browser does (RFC 8188 §2, RFC 8291 §3): one record.
+func Decrypt(key *ecdh.PrivateKey, auth, body []byte) ([]byte, error) {
 	if len(body) < 21 || len(body) < 21+int(body[20]) {
 		return nil, errors.New("no header")
 	}
