@@ -150,11 +150,11 @@ func (c *checker) authentication() {
 	case strings.ContainsFunc(d.Secret, func(r rune) bool { return r < ' ' || r > '~' }): // VSCHAR, RFC 6749 appendix A.2
 		c.bad("client_secret", "holds a character that not every client can send; use printable ASCII")
 	}
-	switch {
-	case d.AuthMethod == "private_key_jwt" && len(c.keys.Keys) == 0 && len(c.problems) == 0:
-		c.bad("jwks", "private_key_jwt needs at least one public key: {\"keys\":[{…}]}")
-	case d.AuthMethod != "private_key_jwt" && len(c.keys.Keys) > 0:
-		c.bad("jwks", "is only read with token_endpoint_auth_method private_key_jwt; remove the keys or change the method")
+	switch withKey := ByKey(d.AuthMethod); {
+	case withKey && len(c.keys.Keys) == 0 && len(c.problems) == 0:
+		c.bad("jwks", "%s needs at least one public key: {\"keys\":[{…}]}", d.AuthMethod)
+	case !withKey && len(c.keys.Keys) > 0:
+		c.bad("jwks", "is only read with token_endpoint_auth_method private_key_jwt or %s; remove the keys or change the method", MethodTLS)
 	}
 	if d.AuthMethod == "none" && !*d.RequirePKCE {
 		c.bad("kapi_require_pkce", "a client with token_endpoint_auth_method none has nothing but PKCE; remove the member")
@@ -184,8 +184,8 @@ func (c *checker) flow() {
 		switch {
 		case !slices.Contains(partnerScopes, v):
 			c.oneOf("scope", v, scopes)
-		case !c.grants("client_credentials") || code || d.AuthMethod != "private_key_jwt": // no secret that can be copied moves somebody's account
-			c.bad("scope", "%s is for a client of the grant client_credentials alone, with token_endpoint_auth_method private_key_jwt", v)
+		case !c.grants("client_credentials") || code || !ByKey(d.AuthMethod): // no secret that can be copied moves somebody's account
+			c.bad("scope", "%s is for a client of the grant client_credentials alone, with token_endpoint_auth_method private_key_jwt or %s", v, MethodTLS)
 		}
 	})
 	d.Scope = strings.Join(words, " ")

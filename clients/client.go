@@ -22,7 +22,7 @@ type Client struct {
 	Name            map[string]string // by language, "" is the default
 	Institution     string
 	Native          bool   // application_type native: loopback redirect ports may differ (RFC 8252 §7.3)
-	AuthMethod      string // client_secret_basic, client_secret_post, private_key_jwt, none
+	AuthMethod      string // client_secret_basic, client_secret_post, private_key_jwt, self_signed_tls_client_auth, none
 	Secrets         []Secret
 	RedirectURIs    []string
 	PostLogoutURIs  []string
@@ -55,6 +55,13 @@ type Secret struct {
 }
 
 // Allows says whether the client is registered for the grant type.
+// MethodTLS is mutual TLS with a certificate that is registered itself, as x5c in jwks (RFC 8705 §2.2). Who issued it is of no
+// matter; it is revoked by removing it from the registration.
+const MethodTLS = "self_signed_tls_client_auth"
+
+// ByKey says whether a client of the method proves itself by a private key that never leaves it.
+func ByKey(method string) bool { return method == "private_key_jwt" || method == MethodTLS }
+
 func (c Client) Allows(grantType string) bool { return slices.Contains(c.GrantTypes, grantType) }
 
 // DisplayName returns the name in lang, else the default one.

@@ -51,7 +51,7 @@ type document struct {
 
 // The words a member may hold.
 var (
-	authMethods = []string{"client_secret_basic", "client_secret_post", "private_key_jwt", "none"}
+	authMethods = []string{"client_secret_basic", "client_secret_post", "private_key_jwt", MethodTLS, "none"}
 	grantTypes  = []string{"authorization_code", "refresh_token", "client_credentials"}
 	scopes      = []string{"openid", "profile", "email", "phone", "address", "national_id", "offline_access"}
 	// partnerScopes are for a partner's machine and speak of no signed-in person; they are given by client_credentials alone.

@@ -53,7 +53,7 @@ func (c *checker) keySet() {
 	}
 	keys := jose.JSONWebKeySet{Keys: []jose.JSONWebKey{}}
 	for i, members := range set.Keys {
-		k, err := publicKey(members)
+		k, err := publicKey(members, c.doc.AuthMethod == MethodTLS)
 		if err == nil {
 			switch same := func(o jose.JSONWebKey) bool { return o.KeyID == k.KeyID }; {
 			case len(set.Keys) > 1 && k.KeyID == "":
@@ -79,21 +79,24 @@ func (c *checker) keySet() {
 	}
 }
 
-// publicKey judges one key. Errors never hold a value of it.
-func publicKey(members map[string]json.RawMessage) (k jose.JSONWebKey, err error) {
+// publicKey judges one key, which must come with its certificate or without. Errors never hold a value of it.
+func publicKey(members map[string]json.RawMessage, certified bool) (k jose.JSONWebKey, err error) {
 	for name := range members {
 		if slices.Contains(privateMembers, name) {
 			return k, fmt.Errorf("holds private or symmetric key material (%s). This key is no secret any more: make a new pair and register only its public half", name)
 		}
 	}
 	for name := range members {
-		if !slices.Contains(publicMembers, name) {
+		if !slices.Contains(publicMembers, name) && !(certified && name == "x5c") {
 			return k, fmt.Errorf("%+.40q is unknown or not read; remove it", name)
 		}
 	}
 	raw, err := json.Marshal(members)
-	if err != nil || k.UnmarshalJSON(raw) != nil {
-		return k, fmt.Errorf("is no usable public key; %s", usable)
+	if err != nil || k.UnmarshalJSON(raw) != nil { // which also holds the key against the certificate's
+		return k, fmt.Errorf("is no usable public key%s; %s", map[bool]string{true: ", or no fit for its x5c"}[certified], usable)
+	}
+	if certified && len(k.Certificates) != 1 { // what stands behind it in a chain would never be looked at
+		return k, fmt.Errorf("needs x5c with one certificate, the client's own; kapi client jwk FILE writes it")
 	}
 	if len(k.KeyID) > 200 {
 		return k, fmt.Errorf("its kid is longer than 200 bytes")

@@ -20,7 +20,8 @@ type Refused struct {
 func (e *Refused) Error() string { return e.Code }
 
 // Machine returns the client whose access token, given to itself by client_credentials with the scope, the request carries. A token
-// that a person stands behind is none, nor is one of a client that proves itself with less than its own key. Otherwise *Refused.
+// that a person stands behind is none, nor is one of a client that proves itself with less than its own key. The token of a client with a certificate is good only where the
+// certificate is shown again, so that a stolen one is worth nothing (RFC 8705 §3). Otherwise *Refused.
 func (s *Server) Machine(r *http.Request, scope string) (clients.Client, error) {
 	refused := func(status int, code string) error {
 		challenge := `Bearer realm="` + s.cfg.Issuer + `"`
@@ -39,7 +40,9 @@ func (s *Server) Machine(r *http.Request, scope string) (clients.Client, error) 
 		return c, refused(http.StatusUnauthorized, "invalid_token")
 	case err != nil:
 		return c, err
-	case !contains(scopes, scope) || !contains(c.Scopes, scope) || c.AuthMethod != "private_key_jwt":
+	case c.AuthMethod == methodTLS && !certificateRight(r.Context(), c, s.now()):
+		return c, refused(http.StatusUnauthorized, "invalid_token")
+	case !contains(scopes, scope) || !contains(c.Scopes, scope) || !clients.ByKey(c.AuthMethod):
 		return c, refused(http.StatusForbidden, "insufficient_scope")
 	}
 	if err := s.quota.within("client "+c.ID, s.now()); err != nil {

@@ -5,9 +5,11 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
 	"github.com/zitadel/oidc/v3/pkg/oidc"
 	"github.com/zitadel/oidc/v3/pkg/op"
 
@@ -23,6 +25,7 @@ const (
 	methodBasic = string(oidc.AuthMethodBasic)
 	methodPost  = string(oidc.AuthMethodPost)
 	methodJWT   = string(oidc.AuthMethodPrivateKeyJWT)
+	methodTLS   = clients.MethodTLS // RFC 8705 §2.2; a request of it says who it is with client_id alone, as those without a method do
 	methodNone  = string(oidc.AuthMethodNone)
 )
 
@@ -41,6 +44,8 @@ func (s *Server) VerifyClient(ctx context.Context, r *op.Request[op.ClientCreden
 		return nil, err
 	case !ok:
 		return nil, s.stranger(ctx, r.Header, clients.Client{}, "unknown", nil)
+	case cred.method == methodNone && c.AuthMethod == methodTLS:
+		cred.method = methodTLS
 	case cred.method != c.AuthMethod:
 		return nil, s.stranger(ctx, r.Header, c, "method", nil)
 	}
@@ -51,6 +56,8 @@ func (s *Server) VerifyClient(ctx context.Context, r *op.Request[op.ClientCreden
 		if ok, err = s.assertionRight(ctx, c, cred.secret, s.now()); err != nil {
 			return nil, err
 		}
+	case methodTLS:
+		ok = certificateRight(ctx, c, s.now())
 	}
 	if !ok {
 		return nil, s.stranger(ctx, r.Header, c, "credential", nil)
@@ -119,6 +126,18 @@ func (s *Server) secretRight(c clients.Client, given string, now time.Time) bool
 		}
 	}
 	return right
+}
+
+// certificateRight says whether the connection shows a certificate that the client is registered with, byte by byte, in the time it is good
+// for. Its names and its issuer say nothing: who adds a certificate to a registration vouches for it.
+func certificateRight(ctx context.Context, c clients.Client, now time.Time) bool {
+	shown, err := web.ClientCertificate(ctx)
+	if err != nil || now.Before(shown.NotBefore) || now.After(shown.NotAfter) {
+		return false
+	}
+	return slices.ContainsFunc(c.JWKS.Keys, func(k jose.JSONWebKey) bool {
+		return len(k.Certificates) == 1 && k.Certificates[0].Equal(shown)
+	})
 }
 
 // stranger is the answer to every failed authentication. Each one is metered. Into the record goes what concerns a

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -23,16 +24,29 @@ type metadata struct {
 	RequestParameter bool     `json:"request_parameter_supported"`
 	IssParameter     bool     `json:"authorization_response_iss_parameter_supported"` // RFC 9207 §3
 	Prompts          []string `json:"prompt_values_supported"`                        // Initiating User Registration 1.0 §4.1
+	MTLS             *aliases `json:"mtls_endpoint_aliases,omitempty"`                // RFC 8705 §5
 }
 
-// describe says what is true of this provider, member by member (OpenID Connect Discovery §3, RFC 8414 §2).
-func describe(issuer string) metadata {
+// aliases are the endpoints where a client can show a certificate.
+type aliases struct {
+	Token      string `json:"token_endpoint"`
+	Introspect string `json:"introspection_endpoint"`
+	Revoke     string `json:"revocation_endpoint"`
+}
+
+// describe says what is true of this provider, member by member (OpenID Connect Discovery §3, RFC 8414 §2). mtls is Config.MTLS.
+func describe(issuer, mtls string) metadata {
 	algs := make([]string, len(signing))
 	for i, a := range signing {
 		algs[i] = string(a)
 	}
 	confidential := []oidc.AuthMethod{oidc.AuthMethodBasic, oidc.AuthMethodPost, oidc.AuthMethodPrivateKeyJWT}
-	all := append(confidential[:3:3], oidc.AuthMethodNone)
+	var showing *aliases
+	if mtls != "" {
+		confidential = append(confidential, methodTLS)
+		showing = &aliases{Token: mtls + pathToken, Introspect: mtls + pathIntrospect, Revoke: mtls + pathRevoke}
+	}
+	all := append(slices.Clip(confidential), oidc.AuthMethodNone)
 	locales := oidc.Locales{language.Turkish, language.English}
 	return metadata{
 		DiscoveryConfiguration: oidc.DiscoveryConfiguration{
@@ -69,6 +83,7 @@ func describe(issuer string) metadata {
 			UILocalesSupported:            locales,
 		},
 		IssParameter: true,
+		MTLS:         showing,
 		Prompts:      []string{oidc.PromptNone, oidc.PromptLogin, oidc.PromptConsent, oidc.PromptSelectAccount},
 	}
 }

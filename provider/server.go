@@ -41,6 +41,7 @@ const (
 // Config is what a Server is made of. Meter, Log, Now and Quota may be left out.
 type Config struct {
 	Issuer       string // https, or http on loopback; no path, no trailing slash
+	MTLS         string // where clients can show certificates, in the same form; "" = nowhere
 	Clients      clients.Store
 	Transactions signin.Store
 	Grants       grant.Store
@@ -135,7 +136,7 @@ func New(c Config) (*Server, error) {
 		c.Quota = DefaultQuota
 	}
 	s := &Server{cfg: c, quota: newQuota(c.Quota, 2*c.Quota, time.Second), alarms: newQuota(1, 10, time.Minute)}
-	if s.discovery, err = newDocument(describe(c.Issuer)); err != nil {
+	if s.discovery, err = newDocument(describe(c.Issuer, c.MTLS)); err != nil {
 		return nil, err
 	}
 	return s, nil

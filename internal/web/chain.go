@@ -23,8 +23,10 @@ const (
 type Options struct {
 	Log     *slog.Logger   // slog.Default if nil
 	Trusted []netip.Prefix // proxies whose X-Forwarded-For and X-Request-Id are believed
-	MaxBody int64          // bytes
-	Timeout time.Duration  // of the request's context
+	// CertHost is the host, with its port unless that is 443, where a trusted proxy's Client-Cert is believed (RFC 9440). "" = nowhere.
+	CertHost string
+	MaxBody  int64         // bytes
+	Timeout  time.Duration // of the request's context
 	// Broken answers a request whose handler panicked before it wrote anything. The body is empty if nil.
 	Broken http.HandlerFunc
 	// Observe, if set, is told of every request after its answer, for metrics.
@@ -35,8 +37,9 @@ type contextKey struct{}
 
 // passage is what the chain knows of one request.
 type passage struct {
-	id string
-	ip netip.Addr
+	id    string
+	ip    netip.Addr
+	shown shown
 }
 
 // RequestID is the id under which the request is logged and shown on error pages; "" outside of Chain.
@@ -115,8 +118,9 @@ func Chain(next http.Handler, o Options) http.Handler {
 
 func (o *Options) identify(r *http.Request) *passage {
 	peer := peerOf(r)
-	p := &passage{ip: peer}
-	if o.trusts(peer) {
+	trusted := o.trusts(peer)
+	p := &passage{ip: peer, shown: o.certificate(r, trusted)}
+	if trusted {
 		p.ip = o.forwarded(peer, r.Header.Values("X-Forwarded-For"))
 		p.id = cleanID(r.Header.Get("X-Request-Id"))
 	}
