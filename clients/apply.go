@@ -124,6 +124,9 @@ func (r Registrar) apply(ctx context.Context, reg Registration, now time.Time) (
 	}
 	next := reg.Client
 	next.Version = old.Version
+	if err := pictured(old, next, &change); err != nil {
+		return change, fmt.Errorf("line %d, %w", reg.Line, err)
+	}
 	newSecret := r.secrets(&next, old, reg.Secret, &change, now)
 	if len(change.Members) == 0 {
 		return change, nil
@@ -165,6 +168,20 @@ func moved(old, next Client) error {
 		return nil
 	}
 	return fmt.Errorf("client %q, redirect_uris: moving from %s to %s would give every person a new pairwise sub; register the new address under a client_id of its own", next.ID, old.Sector, next.Sector)
+}
+
+// pictured refuses to keep a logo that is not there. One that a program of before logos lost, with the file unchanged, is
+// put back.
+func pictured(old, next Client, change *Change) error {
+	switch {
+	case next.Logo.same(old.Logo):
+		return nil
+	case next.Logo.PNG == nil && next.Logo.Hash != "":
+		return fmt.Errorf("client %q, kapi_logo: the client has another logo, or none; name the file of the picture", next.ID)
+	case !slices.ContainsFunc(change.Members, func(m Member) bool { return m.Name == "kapi_logo" }):
+		change.Members = append(change.Members, Member{Name: "kapi_logo"})
+	}
+	return nil
 }
 
 // secrets decides which secrets next has and says whether one is new.

@@ -2,6 +2,7 @@ package clients
 
 import (
 	"fmt"
+	"io/fs"
 	"net/url"
 	"slices"
 	"strings"
@@ -29,6 +30,7 @@ const (
 // checker judges one document and collects what is wrong with it.
 type checker struct {
 	object   jsonfile.Object
+	folder   fs.FS // of the file; nil = none
 	doc      document
 	problems []jsonfile.Problem
 
@@ -36,6 +38,7 @@ type checker struct {
 	sector  string
 	origins []string
 	cutOver time.Time
+	logo    Logo
 }
 
 // bad notes a problem of a member, which may be followed by [i] or a part of it.

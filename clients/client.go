@@ -44,6 +44,7 @@ type Client struct {
 	MFARequiredFrom time.Time // zero = never
 	SSOIsolated     bool
 	BrowserOrigins  []string        // for CORS at token and userinfo: the origins of the redirect URIs of clients with method none
+	Logo            Logo            `json:",omitzero"`
 	Raw             json.RawMessage // the file's object, secret removed, for show and for "what changed"
 	Version         int64
 }
@@ -54,7 +55,6 @@ type Secret struct {
 	ExpiresAt time.Time `json:"exp,omitzero"` // zero = no end; set on the old one by a rotation
 }
 
-// Allows says whether the client is registered for the grant type.
 // MethodTLS is mutual TLS with a certificate that is registered itself, as x5c in jwks (RFC 8705 §2.2). Who issued it is of no
 // matter; it is revoked by removing it from the registration.
 const MethodTLS = "self_signed_tls_client_auth"
@@ -62,6 +62,7 @@ const MethodTLS = "self_signed_tls_client_auth"
 // ByKey says whether a client of the method proves itself by a private key that never leaves it.
 func ByKey(method string) bool { return method == "private_key_jwt" || method == MethodTLS }
 
+// Allows says whether the client is registered for the grant type.
 func (c Client) Allows(grantType string) bool { return slices.Contains(c.GrantTypes, grantType) }
 
 // DisplayName returns the name in lang, else the default one.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"io/fs"
 	"strings"
 	"time"
 
@@ -47,6 +48,7 @@ type document struct {
 	RefusedSecond   []string        `json:"kapi_refused_second"`
 	MFARequiredFrom *string         `json:"kapi_mfa_required_from"`
 	SSOIsolated     bool            `json:"kapi_sso_isolated"`
+	Logo            string          `json:"kapi_logo,omitempty"` // in Raw: Logo.String
 }
 
 // The words a member may hold.
@@ -59,9 +61,13 @@ var (
 	algorithms    = []string{"ES256", "RS256", "PS256", "EdDSA"}
 )
 
-// ParseFile reads a file of clients (kapi client apply). It fills in the defaults and returns all problems at once, each
-// with its line, the client, the member and how to mend it; with one problem nothing is returned.
-func ParseFile(r io.Reader) ([]Registration, error) {
+// ParseFile reads a file of clients that names no further files; see ParseFileIn.
+func ParseFile(r io.Reader) ([]Registration, error) { return ParseFileIn(r, nil) }
+
+// ParseFileIn reads a file of clients (kapi client apply); the logos that it names are read from folder, nil = none can be.
+// It fills in the defaults and returns all problems at once, each with its line, the client, the member and how to mend
+// it; with one problem nothing is returned.
+func ParseFileIn(r io.Reader, folder fs.FS) ([]Registration, error) {
 	objects, err := jsonfile.Read(r, "client")
 	if err != nil {
 		return nil, err
@@ -70,11 +76,14 @@ func ParseFile(r io.Reader) ([]Registration, error) {
 	var problems []jsonfile.Problem
 	lines := map[string]int{}
 	for _, o := range objects {
-		c := checker{object: o}
+		c := checker{object: o, folder: folder}
 		c.problems = o.Decode(&c.doc)
 		for i := range c.problems {
 			if c.problems[i].Path == "jwks_uri" || c.problems[i].Path == "sector_identifier_uri" {
 				c.problems[i].Text = "unknown member; Kapi fetches nothing from a client, write the keys into jwks"
+			}
+			if c.problems[i].Path == "logo_uri" {
+				c.problems[i].Text = "unknown member; Kapi fetches nothing from a client, put the picture beside this file and its path into kapi_logo"
 			}
 		}
 		if len(c.problems) == 0 { // what has the wrong type would only be wrong twice
@@ -114,6 +123,7 @@ func (c *checker) registration() Registration {
 	c.redirects()
 	c.tokens()
 	c.policy()
+	c.picture()
 	if len(c.problems) > 0 {
 		return Registration{}
 	}
@@ -134,7 +144,7 @@ func (c *checker) registration() Registration {
 		Consent: d.Consent, MinACR: level, JWTAccessToken: d.AccessToken == "jwt",
 		AccessTokenTTL: time.Duration(*d.AccessTokenTTL) * time.Second, FormActions: d.FormActions,
 		AllowedFirst: d.AllowedFirst, RefusedSecond: d.RefusedSecond, MFARequiredFrom: c.cutOver,
-		SSOIsolated: d.SSOIsolated, BrowserOrigins: c.origins, Raw: raw,
+		SSOIsolated: d.SSOIsolated, BrowserOrigins: c.origins, Logo: c.logo, Raw: raw,
 	}
 	for lang, name := range map[string]string{"tr": d.NameTR, "en": d.NameEN} {
 		if name != "" {

@@ -16,6 +16,7 @@ type Audience interface{ Mount(r *mux.Router) }
 // Mount puts all pages into the router:
 //
 //	/static/…            page     styles, scripts, fonts; kept for ever
+//	/logo/{hash}.png     page     logos of services, as taken in at the registration; kept for ever
 //	POST /language       page     the language switch outside of a sign-in
 //	/signin/{id}…        visitor  every step of a sign-in
 //	/ /help /privacy /about  visitor
@@ -27,6 +28,7 @@ type Audience interface{ Mount(r *mux.Router) }
 // Each audience keeps its own table in its Mount. Everything that is a form goes through page.Pages.Post.
 func Mount(r *mux.Router, p *page.Pages, audiences ...Audience) {
 	r.PathPrefix(page.Static).Handler(p.Assets())
+	r.Handle(page.Logo, p.Logos()).Methods(http.MethodGet, http.MethodHead)
 	r.Handle("/language", p.SwitchLanguage()).Methods(http.MethodPost)
 	for _, a := range audiences {
 		a.Mount(r)

@@ -19,13 +19,17 @@ var (
 	_ clients.Store = (*CachedClients)(nil)
 )
 
-// clientRow is a row of clients; Data is the registration as JSON, which holds MACs of secrets and nothing personal.
+// clientRow is a row of clients; Data is the registration as JSON, which holds MACs of secrets and nothing personal. Logo
+// is read by itself: registrations are kept in memory, and pictures are large.
 type clientRow struct {
 	ID        string `gorm:"primaryKey"`
 	Data      []byte
 	Version   int64
 	UpdatedAt int64 `gorm:"autoUpdateTime:false"`
+	Logo      []byte
 }
+
+var withoutLogo = []string{"id", "data", "version", "updated_at"}
 
 func (clientRow) TableName() string { return "clients" }
 
@@ -47,7 +51,7 @@ func (db *DB) Client(ctx context.Context, id string) (c clients.Client, err erro
 		return c, err
 	}
 	var r clientRow
-	if err := g.Where("id = ?", id).Take(&r).Error; err != nil {
+	if err := g.Select(withoutLogo).Where("id = ?", id).Take(&r).Error; err != nil {
 		return c, explain("read client", err)
 	}
 	return r.client()
@@ -60,7 +64,7 @@ func (db *DB) Clients(ctx context.Context) ([]clients.Client, error) {
 		return nil, err
 	}
 	var rows []clientRow
-	if err := g.Order("id").Find(&rows).Error; err != nil {
+	if err := g.Select(withoutLogo).Order("id").Find(&rows).Error; err != nil {
 		return nil, explain("list clients", err)
 	}
 	out := make([]clients.Client, len(rows))
@@ -73,7 +77,7 @@ func (db *DB) Clients(ctx context.Context) ([]clients.Client, error) {
 }
 
 // SaveClient stores a new client (Version 0) or a changed one if its Version is still the stored one; else
-// fault.ErrConflict. Every cache hears of it.
+// fault.ErrConflict. A logo without its PNG, as it was read, stays as it is stored. Every cache hears of it.
 func (db *DB) SaveClient(ctx context.Context, c clients.Client) error {
 	if c.ID == "" {
 		return errEmpty("client id")
@@ -82,10 +86,21 @@ func (db *DB) SaveClient(ctx context.Context, c clients.Client) error {
 	if err != nil {
 		return fmt.Errorf("storage: client %s: %w", c.ID, err)
 	}
+	keep := c.Logo.Hash != "" && c.Logo.PNG == nil
+	if keep && c.Version == 0 {
+		return fmt.Errorf("storage: client %s: a new logo without its picture", c.ID)
+	}
+	logo, png := "excluded.logo", c.Logo.PNG
+	if keep {
+		logo = "clients.logo"
+	}
+	if png == nil {
+		png = []byte{} // NULL is not empty
+	}
 	return db.Atomically(ctx, func(ctx context.Context) error {
-		if err := one(db.exec(ctx, "save client", "INSERT INTO clients (id, data, version, updated_at) VALUES (?, ?, 1, ?) ON CONFLICT (id) DO UPDATE SET "+
-			"data = excluded.data, version = clients.version + 1, updated_at = excluded.updated_at WHERE clients.version = ?",
-			c.ID, data, micros(db.now()), c.Version)); err != nil {
+		if err := one(db.exec(ctx, "save client", "INSERT INTO clients (id, data, version, updated_at, logo) VALUES (?, ?, 1, ?, ?) ON CONFLICT (id) DO UPDATE SET "+
+			"data = excluded.data, version = clients.version + 1, updated_at = excluded.updated_at, logo = "+logo+" WHERE clients.version = ?",
+			c.ID, data, micros(db.now()), png, c.Version)); err != nil {
 			return err
 		}
 		return db.changed(ctx, TopicClients)
@@ -96,10 +111,18 @@ func (db *DB) SaveClient(ctx context.Context, c clients.Client) error {
 // called from Watch.
 type CachedClients struct {
 	db   *DB
-	all  atomic.Pointer[map[string]clients.Client]
+	all  atomic.Pointer[registered]
 	ctx  context.Context
 	wake chan struct{}
 	mu   sync.Mutex // of Refresh
+
+	pictures pictures
+}
+
+// registered is what one look at the table found.
+type registered struct {
+	clients map[string]clients.Client
+	logos   map[string]string // hash → id of a client that has it
 }
 
 // CachedClients reads all registrations and keeps them up to date, while Watch tells it to, until ctx ends.
@@ -151,9 +174,12 @@ func (c *CachedClients) Refresh(ctx context.Context) error {
 		c.db.log.Warn("storage: clients not refreshed", "error", err)
 		return err
 	}
-	all := make(map[string]clients.Client, len(list))
+	all := registered{make(map[string]clients.Client, len(list)), map[string]string{}}
 	for _, one := range list {
-		all[one.ID] = one
+		all.clients[one.ID] = one
+		if one.Logo.Hash != "" {
+			all.logos[one.Logo.Hash] = one.ID
+		}
 	}
 	c.all.Store(&all)
 	return nil
@@ -161,7 +187,7 @@ func (c *CachedClients) Refresh(ctx context.Context) error {
 
 // Client returns one registration, not to be changed; fault.ErrNotFound.
 func (c *CachedClients) Client(_ context.Context, id string) (clients.Client, error) {
-	one, ok := (*c.all.Load())[id]
+	one, ok := c.all.Load().clients[id]
 	if !ok {
 		return clients.Client{}, fault.ErrNotFound
 	}
@@ -170,7 +196,7 @@ func (c *CachedClients) Client(_ context.Context, id string) (clients.Client, er
 
 // Clients returns all registrations, by id.
 func (c *CachedClients) Clients(context.Context) ([]clients.Client, error) {
-	all := *c.all.Load()
+	all := c.all.Load().clients
 	out := make([]clients.Client, 0, len(all))
 	for _, one := range all {
 		out = append(out, one)

@@ -1,6 +1,7 @@
 package page
 
 import (
+	"context"
 	"embed"
 	"fmt"
 	"html/template"
@@ -36,15 +37,17 @@ type Source struct {
 	HostSamples map[string]any
 }
 
-// Config of New. All fields are required but Operator and Log.
+// Config of New. All fields are required but Operator, LogoPNG and Log.
 type Config struct {
 	Catalogue *words.Catalogue
 	Sources   []Source
 	Cookies   web.Cookies
 	Issuer    string // URL
 	Operator  string // who runs the installation; "" = not told
-	Now       func() time.Time
-	Log       *slog.Logger
+	// LogoPNG finds the logo of a service by its hash; fault.ErrNotFound. nil = there are none.
+	LogoPNG func(ctx context.Context, hash string) ([]byte, error)
+	Now     func() time.Time
+	Log     *slog.Logger
 }
 
 // Pages renders every page of an installation. It is safe for any number of goroutines.

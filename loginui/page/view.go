@@ -37,9 +37,13 @@ type View struct {
 type Service struct {
 	Name    string // data: cleaned and escaped before it is shown
 	Address string // host
+	Logo    string // hash of its picture, in hexadecimal; "" = it has none, and an initial stands there
 	Back    string // URL of the way back, http or https, or
 	Cancel  string // path that a POST of the way back goes to
 }
+
+// Picture is the address of the logo, "" = there is none.
+func (s *Service) Picture() string { return logoPath(s.Logo) }
 
 // Initial is the letter in place of a logo.
 func (s *Service) Initial() string {

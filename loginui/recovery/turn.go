@@ -80,7 +80,7 @@ func (h *Handler) service(r *http.Request, v recovery.Visit, from, lang string) 
 	if err != nil {
 		return nil
 	}
-	s := &page.Service{Name: c.DisplayName(lang), Address: c.Address(), Back: h.Pages.Issuer + "/signin/" + url.PathEscape(t.ID)}
+	s := &page.Service{Name: c.DisplayName(lang), Address: c.Address(), Logo: c.Logo.Hash, Back: h.Pages.Issuer + "/signin/" + url.PathEscape(t.ID)}
 	if t.Ask.Client == signin.Self {
 		s.Address = h.Pages.Origin()
 	}

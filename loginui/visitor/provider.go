@@ -55,7 +55,7 @@ func (v *Visitor) SignedOut(w http.ResponseWriter, r *http.Request, c *clients.C
 func (v *Visitor) about(r *http.Request, c *clients.Client, uiLocales []string) page.View {
 	view := page.View{Lang: v.pages.Lang(r, "", uiLocales)}
 	if c != nil {
-		view.Service = &page.Service{Name: c.DisplayName(view.Lang), Address: c.Address(), Back: wayBack(*c)}
+		view.Service = &page.Service{Name: c.DisplayName(view.Lang), Address: c.Address(), Logo: c.Logo.Hash, Back: wayBack(*c)}
 	}
 	return view
 }

@@ -87,7 +87,7 @@ func (t *turn) path(step string) string {
 func (t *turn) view() page.View {
 	v := page.View{
 		Lang: t.visit.Lang, Switch: t.path("language"),
-		Service:     &page.Service{Name: t.client.DisplayName(t.visit.Lang), Address: t.client.Address()},
+		Service:     &page.Service{Name: t.client.DisplayName(t.visit.Lang), Address: t.client.Address(), Logo: t.client.Logo.Hash},
 		FormActions: page.FormActions(t.client.Native, t.client.RedirectURIs, t.client.FormActions...),
 	}
 	if t.t.Ask.Client == signin.Self {

@@ -2,6 +2,8 @@ package storagetest
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"reflect"
 	"runtime"
@@ -60,6 +62,102 @@ func registrations(t *testing.T, b *backend) {
 	}
 	if found != 2 {
 		t.Errorf("%d of 2 listed", found)
+	}
+}
+
+// logo is a picture as far as the store is concerned.
+func logo(content string) clients.Logo {
+	sum := sha256.Sum256([]byte(content))
+	return clients.Logo{Hash: hex.EncodeToString(sum[:]), Width: 64, Height: 48, Size: len(content), PNG: []byte(content)}
+}
+
+func clientLogo(t *testing.T, b *backend) {
+	url := b.url(t)
+	db := Open(t, url, b.clock)
+	ctx, stop := context.WithCancel(bg)
+	defer stop()
+	cache, err := db.CachedClients(ctx)
+	ok(t, err)
+	served := func(l clients.Logo, wanted bool, cost int64) {
+		t.Helper()
+		counted, n := storage.CountStatements(ctx)
+		png, err := cache.Logo(counted, l.Hash)
+		if wanted && (err != nil || string(png) != string(l.PNG)) {
+			t.Errorf("%q: %q %v", l.PNG, png, err)
+		}
+		if !wanted {
+			want(t, "no such logo", err, fault.ErrNotFound)
+		}
+		if n.Statements() != cost {
+			t.Errorf("%d statements, want %d", n.Statements(), cost)
+		}
+	}
+	bare, first, second := client(), logo("first \x00 picture"), logo("second picture")
+	a, twin := client(), client()
+	a.Logo, twin.Logo = first, first
+	for _, c := range []clients.Client{bare, a, twin} {
+		ok(t, cache.SaveClient(bg, c))
+	}
+	for _, c := range []clients.Client{bare, a} { // the registration says which, without the picture
+		got, err := db.Client(bg, c.ID)
+		ok(t, err)
+		if got.Logo.String() != c.Logo.String() || got.Logo.PNG != nil {
+			t.Errorf("%+v, want %s", got.Logo, c.Logo)
+		}
+	}
+	all, err := db.Clients(bg)
+	ok(t, err)
+	for _, c := range all {
+		if c.Logo.PNG != nil {
+			t.Error("a list brings pictures")
+		}
+	}
+	served(first, true, 1)
+	served(first, true, 0)
+	served(second, false, 0)
+	served(clients.Logo{}, false, 0)
+	_, err = db.ClientLogo(bg, "")
+	want(t, "empty", err, fault.ErrNotFound)
+	_, err = db.ClientLogo(bg, "nobody")
+	want(t, "unknown", err, fault.ErrNotFound)
+	if png, err := db.ClientLogo(bg, bare.ID); err != nil || len(png) != 0 {
+		t.Errorf("a client without one: %q %v", png, err)
+	}
+
+	// What is changed as it was read keeps its picture.
+	a, err = db.Client(bg, a.ID)
+	ok(t, err)
+	a.Institution = "Another"
+	ok(t, cache.SaveClient(bg, a))
+	if png, err := db.ClientLogo(bg, a.ID); err != nil || string(png) != string(first.PNG) {
+		t.Errorf("a change took the picture: %q %v", png, err)
+	}
+	a.Version, a.Logo = a.Version+1, second
+	ok(t, cache.SaveClient(bg, a))
+	served(second, true, 1)
+	served(first, true, 0) // the twin's
+	a.Version, a.Logo = a.Version+1, clients.Logo{}
+	ok(t, cache.SaveClient(bg, a))
+	served(second, false, 0)
+	if png, err := db.ClientLogo(bg, a.ID); err != nil || len(png) != 0 {
+		t.Errorf("a logo that was removed is still there: %q %v", png, err)
+	}
+	orphan := client()
+	orphan.Logo = clients.Logo{Hash: first.Hash, Width: 64, Height: 48, Size: 1}
+	if db.SaveClient(bg, orphan) == nil {
+		t.Error("a logo was registered without its picture")
+	}
+
+	// What another process put in its place is not served under the old address, which browsers keep for ever.
+	late, err := Open(t, url, b.clock).CachedClients(ctx)
+	ok(t, err)
+	twin.Version, twin.Logo = 1, second
+	ok(t, db.SaveClient(bg, twin))
+	_, err = late.Logo(bg, first.Hash)
+	want(t, "replaced meanwhile", err, fault.ErrNotFound)
+	ok(t, late.Refresh(bg))
+	if png, err := late.Logo(bg, second.Hash); err != nil || string(png) != string(second.PNG) {
+		t.Errorf("the new one: %q %v", png, err)
 	}
 }
 

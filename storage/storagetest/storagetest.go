@@ -135,6 +135,7 @@ func Run(t *testing.T, url func(testing.TB) string) {
 		{"Watch", watch},
 		{"Audit", events},
 		{"Chain", chain},
+		{"ClientLogo", clientLogo},
 		{"Erasure", erasure},
 		{"SigningKeys", signingKeys},
 		{"Leases", leases},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -265,9 +266,14 @@ func (a *App) look(ctx context.Context) error {
 	return nil
 }
 
-// ApplyClients and ApplyPeople are what the commands of that name do; Refresh makes this replica see changes at once.
+// ApplyClients, for a file that names no pictures, ApplyClientsIn and ApplyPeople are what the commands of that name do;
+// Refresh makes this replica see changes at once.
 func (a *App) ApplyClients(ctx context.Context, r io.Reader, out io.Writer) error {
-	return a.applyClients(ctx, r, out)
+	return a.applyClients(ctx, r, nil, out)
+}
+
+func (a *App) ApplyClientsIn(ctx context.Context, r io.Reader, folder fs.FS, out io.Writer) error {
+	return a.applyClients(ctx, r, folder, out)
 }
 
 func (a *App) ApplyPeople(ctx context.Context, r io.Reader, out io.Writer) error {

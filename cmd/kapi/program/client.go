@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/kapi-id/kapi/clients"
@@ -27,7 +30,7 @@ type clientApplyCmd struct {
 
 func (clientApplyCmd) Help() string {
 	return `All or nothing; never deletes; changes nothing the second time; prints what changed. A confidential client without
-client_secret gets one, which is printed this once.
+client_secret gets one, which is printed this once. kapi_logo names a PNG or JPEG below the folder of the file.
 
 Example:
   kapi client apply clients.json`
@@ -35,7 +38,13 @@ Example:
 
 func (c clientApplyCmd) Run(ctx context.Context, con *console) error {
 	return c.with(ctx, con, func(x *opened) error {
-		return reading(c.File, func(r io.Reader) error { return x.applyClients(ctx, r, con.out) })
+		// Pictures are read below the folder of the file, or where the command runs; no link and no .. leads out of it.
+		folder, err := os.OpenRoot(filepath.Dir(c.File))
+		if err != nil {
+			return err
+		}
+		defer folder.Close()
+		return reading(c.File, func(r io.Reader) error { return x.applyClients(ctx, r, folder.FS(), con.out) })
 	})
 }
 
@@ -56,9 +65,9 @@ func (x *opened) registrar() (clients.Registrar, error) {
 	return r, nil
 }
 
-// applyClients registers what the file says and prints what changed.
-func (x *opened) applyClients(ctx context.Context, r io.Reader, out io.Writer) error {
-	regs, err := clients.ParseFile(r)
+// applyClients registers what the file says, with logos from folder, and prints what changed.
+func (x *opened) applyClients(ctx context.Context, r io.Reader, folder fs.FS, out io.Writer) error {
+	regs, err := clients.ParseFileIn(r, folder)
 	if err != nil {
 		return err
 	}

@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	_ "embed"
+	"embed"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -43,6 +43,11 @@ Example:
 
 //go:embed demo_people.json
 var demoPeople []byte
+
+// demoPictures holds the logo of the institution, which is an invention like the institution.
+//
+//go:embed demo_logo.png
+var demoPictures embed.FS
 
 // demoPerson is what the listing says of a person.
 type demoPerson struct {
@@ -122,7 +127,7 @@ func (a *App) settle(ctx context.Context, c portal.Config) (portal.Config, error
 	register := func(id, tr, en string, policy map[string]any) portal.Registration {
 		r := portal.Registration{ClientID: id, ClientSecret: secret.Token()}
 		m := map[string]any{
-			"client_id": r.ClientID, "client_secret": r.ClientSecret, "client_name": en, "client_name#tr": tr, "institution": "Social Security Institution",
+			"client_id": r.ClientID, "client_secret": r.ClientSecret, "client_name": en, "client_name#tr": tr, "institution": "Social Security Institution", "kapi_logo": "demo_logo.png",
 			"redirect_uris": []string{c.BaseURL + portal.CallbackPath}, "post_logout_redirect_uris": []string{c.BaseURL + portal.SignedOutPath}, "scope": "openid profile phone",
 		}
 		maps.Copy(m, policy)
@@ -142,7 +147,7 @@ func (a *App) settle(ctx context.Context, c portal.Config) (portal.Config, error
 	if err != nil {
 		return c, err
 	}
-	if err := a.applyClients(ctx, bytes.NewReader(b), io.Discard); err != nil {
+	if err := a.applyClients(ctx, bytes.NewReader(b), demoPictures, io.Discard); err != nil {
 		return c, err
 	}
 	if err := a.clients.Refresh(ctx); err != nil {

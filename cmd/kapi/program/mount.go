@@ -90,7 +90,7 @@ func catalogue(registry *factors.Registry) (*words.Catalogue, error) {
 
 func (a *App) makePages(registry *factors.Registry, catalogue *words.Catalogue) (*page.Pages, error) {
 	return page.New(page.Config{
-		Catalogue: catalogue, Cookies: a.cookies, Issuer: a.Issuer, Operator: a.Operator, Now: a.now, Log: a.log,
+		Catalogue: catalogue, Cookies: a.cookies, Issuer: a.Issuer, Operator: a.Operator, LogoPNG: a.clients.Logo, Now: a.now, Log: a.log,
 		Sources: append([]page.Source{visitor.Source(), citizen.Source(), recoverypages.Source(), phoneapp.Source()}, visitor.FactorSources(registry, citizen.FactorHost, citizen.Host)...),
 	})
 }
