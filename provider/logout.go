@@ -9,6 +9,7 @@ import (
 
 	"github.com/kapi-id/kapi/clients"
 	"github.com/kapi-id/kapi/internal/audit"
+	"github.com/kapi-id/kapi/internal/failpoint"
 	"github.com/kapi-id/kapi/internal/fault"
 	"github.com/kapi-id/kapi/internal/grant"
 	"github.com/kapi-id/kapi/internal/secret"
@@ -239,8 +240,14 @@ func (s *Server) end(w http.ResponseWriter, r *http.Request, l *logout, here ses
 		if err := s.cfg.Sessions.EndSession(ctx, here.Account, here.ID, now); err != nil {
 			return err
 		}
-		return s.cfg.Audit.Record(ctx, s.endedBy(r, c, here, now))
+		if err := s.cfg.Audit.Record(ctx, s.endedBy(r, c, here, now)); err != nil {
+			return err
+		}
+		return failpoint.Here("logout-write")
 	})
+	if err == nil {
+		err = failpoint.Here("logout-written")
+	}
 	if err != nil {
 		s.cfg.Pages.Failure(w, r, l.locales, err)
 		return

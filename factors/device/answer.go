@@ -12,6 +12,7 @@ import (
 	"github.com/kapi-id/kapi/internal/account"
 	"github.com/kapi-id/kapi/internal/acr"
 	"github.com/kapi-id/kapi/internal/audit"
+	"github.com/kapi-id/kapi/internal/failpoint"
 	"github.com/kapi-id/kapi/internal/fault"
 )
 
@@ -102,7 +103,10 @@ func (f *Factor) approve(ctx context.Context, d device, txn, compact string, ctr
 			return f.record(ctx, m, audit.DeviceDenied, "refused", d.Account, f.details(r, "reason", endedNumber))
 		})
 	}
-	return f.decide(ctx, nil, func(ctx context.Context) error { return f.pass(ctx, r, st.Door, m) })
+	if err := f.decide(ctx, nil, func(ctx context.Context) error { return f.pass(ctx, r, st.Door, m) }); err != nil {
+		return err
+	}
+	return failpoint.Here("approval-given")
 }
 
 // pass moves a request to approved, with the record of it.
@@ -110,7 +114,10 @@ func (f *Factor) pass(ctx context.Context, r request, door string, m moment) err
 	if err := f.turn(ctx, r, approved, func(m *memo) { m.Door = door }); err != nil {
 		return err
 	}
-	return f.record(ctx, m, audit.DeviceApproved, "ok", r.Account, f.details(r, "door", door))
+	if err := f.record(ctx, m, audit.DeviceApproved, "ok", r.Account, f.details(r, "door", door)); err != nil {
+		return err
+	}
+	return failpoint.Here("approval-write")
 }
 
 // decide runs fn in one transaction and says errDecided when the request has moved meanwhile, else then.
@@ -260,6 +267,9 @@ func (f *Factor) Verify(ctx context.Context, try factors.Try, answer factors.Ans
 		return factors.Proof{}, err
 	case !right || t.ID != r.ID: // ended in this moment
 		return factors.Proof{}, fault.New(fault.Denied, "device.refused")
+	}
+	if err := failpoint.Here("approval-used"); err != nil {
+		return factors.Proof{}, err
 	}
 	p := factors.Proof{
 		Factor: Name, Account: try.Account, Stage: factors.Second, Kinds: factors.Have, Channel: Channel, Level: acr.Low,

@@ -17,6 +17,9 @@ var Points = []string{
 	"message-claimed", // by a worker that has not called the gateway
 	"message-sent",    // the gateway has it; that is not stored
 	"code-right",      // the SMS code is used up; its proof is not stored
+	"approval-write",  // a yes of the registered device, written, not committed
+	"approval-given",  // committed; the device has no answer
+	"approval-used",   // by the browser that waited; its proof is not stored
 	"session-write",   // written, not committed
 	"grant-write",     // the authorization code, written, not committed
 	"code-consumed",   // the authorization code, not committed
@@ -24,6 +27,11 @@ var Points = []string{
 	"token-written",   // committed; the answer is lost
 	"refresh-rotate",  // written, not committed
 	"refresh-rotated", // committed; the answer is lost
+	"logout-write",    // the session and all that hangs on it ended, written, not committed
+	"logout-written",  // committed; the answer is lost
+	"recovery-proven", // the code of a forgotten password is used up; that is not stored
+	"recovery-write",  // the new password and all that goes with it, written, not committed
+	"recovery-done",   // committed; the answer is lost
 	"key-write",       // a change of signing keys, written, not committed
 	"key-written",     // committed; this process has not taken it over
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/kapi-id/kapi/factors"
 	"github.com/kapi-id/kapi/internal/account"
 	"github.com/kapi-id/kapi/internal/audit"
+	"github.com/kapi-id/kapi/internal/failpoint"
 	"github.com/kapi-id/kapi/internal/fault"
 	"github.com/kapi-id/kapi/internal/notify"
 )
@@ -203,8 +204,7 @@ func (f *Flow) Again(ctx context.Context, t Transaction, v Visit) (Transaction, 
 	switch {
 	case errors.Is(err, fault.ErrNotFound):
 		return t, fault.New(fault.Expired, "recovery.code.over").In("code")
-	case errors.Is(err, fault.ErrConflict):
-		return t, ErrNotOwed
+	case errors.Is(err, fault.ErrConflict): // somebody typed the right one, and what followed was lost
 	case err != nil:
 		return t, err
 	case old.Tries >= mostTries:
@@ -212,12 +212,12 @@ func (f *Flow) Again(ctx context.Context, t Transaction, v Visit) (Transaction, 
 	}
 	t.Sends, t.SentAt = t.Sends+1, now
 	p := f.newCode(t, line)
-	// Closing the old code before its count is carried over leaves no moment at which both could be guessed.
-	if err := f.Tickets.Use(ctx, old.ID); err != nil {
-		return t, err
-	}
 	p.ticket.Tries = old.Tries
 	also := []func(context.Context) error{p.open}
+	if old.ID != "" {
+		// Closed with the new one opened: whoever dies in between leaves the old one good, and of two who ask at once one does.
+		also = []func(context.Context) error{func(ctx context.Context) error { return f.Tickets.Use(ctx, old.ID) }, p.open}
+	}
 	if line == byMail {
 		also = append(also, func(ctx context.Context) error { return f.enqueue(ctx, t, v, p) })
 	}
@@ -269,7 +269,7 @@ func (f *Flow) answer(ctx context.Context, t Transaction, v Visit, line, code st
 	ticket, right, err := f.Tickets.Answer(ctx, binding(t), purpose(line), owner(t), f.mac(t, line, code), mostTries)
 	switch {
 	case errors.Is(err, fault.ErrConflict):
-		return t, ErrNotOwed // sent twice: the other one went on
+		return t, f.used(ctx, t)
 	case errors.Is(err, fault.ErrNotFound):
 		if open, err := f.Tickets.Find(ctx, binding(t), purpose(line)); err == nil && open.Tries >= mostTries {
 			return t, fault.New(fault.Denied, "recovery.code.spent").In("code")
@@ -287,11 +287,26 @@ func (f *Flow) answer(ctx context.Context, t Transaction, v Visit, line, code st
 		}
 		return t, fault.New(fault.Denied, "recovery.code.spent").In("code")
 	}
+	if err := failpoint.Here("recovery-proven"); err != nil {
+		return t, err
+	}
 	if line == byMail {
 		t.MailProven = true
 		return t, f.save(ctx, &t, f.event(v, audit.RecoveryTried, "ok", t.Account, map[string]string{"step": line}))
 	}
 	return f.phoneProven(ctx, t, v)
+}
+
+// used says why a code is not taken that was right before: it was sent twice and the other one went on, or what followed was lost.
+func (f *Flow) used(ctx context.Context, t Transaction) error {
+	now, err := f.Store.Recovery(ctx, t.ID, f.now())
+	if err == nil && now.Version == t.Version {
+		err = fault.New(fault.Expired, "recovery.code.used").In("code")
+	}
+	if err != nil {
+		return err
+	}
+	return ErrNotOwed
 }
 
 // phoneProven: who has the phone is told from here on. A number whose SIM card was changed since the code was sent proves nothing.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/kapi-id/kapi/internal/account"
 	"github.com/kapi-id/kapi/internal/audit"
+	"github.com/kapi-id/kapi/internal/failpoint"
 	"github.com/kapi-id/kapi/internal/fault"
 )
 
@@ -61,7 +62,11 @@ func (f *Flow) Renew(ctx context.Context, t Transaction, v Visit, form Form) (Tr
 		func(ctx context.Context) error { return f.Store.VoidTickets(ctx, t.Account, now) },
 		func(ctx context.Context) error { return f.Throttle.Clear(ctx, f.clearing(t, f.device(v, a))...) },
 		func(ctx context.Context) error { return f.Holds.Recovered(ctx, t.Account, e) },
+		func(context.Context) error { return failpoint.Here("recovery-write") },
 	)
+	if err == nil {
+		err = failpoint.Here("recovery-done")
+	}
 	f.rest(ctx, began)
 	if err != nil {
 		t.State = Open

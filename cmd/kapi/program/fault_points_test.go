@@ -98,11 +98,33 @@ func (m *mortal) pass(d time.Duration) {
 // begin starts n1, which dies at the point.
 func (m *mortal) begin(point string) {
 	m.t.Helper()
+	address := ""
+	for address == "" {
+		address = m.start(point)
+	}
+	m.to.Store(&httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(&url.URL{Scheme: "http", Host: address})
+			r.Out.Host = r.In.Host
+		},
+		ModifyResponse: func(r *http.Response) error { // all or nothing: a browser that gets half a page loads it again
+			b, err := io.ReadAll(r.Body)
+			r.Body.Close()
+			r.Body = io.NopCloser(bytes.NewReader(b))
+			return err
+		},
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
+	})
+}
+
+// start starts n1 at a free port and returns where it serves; "" when somebody else was faster to take the port.
+func (m *mortal) start(point string) (address string) {
+	m.t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	address := l.Addr().String()
+	address = l.Addr().String()
 	l.Close()
 	m.log, m.gone, m.claimed = &testkapi.Log{}, make(chan struct{}), false
 	n1 := exec.Command(m.binary, "serve")
@@ -117,27 +139,24 @@ func (m *mortal) begin(point string) {
 		m.to.Store(nil)
 		close(gone)
 	}(m.gone)
-	eventually(m.t, "n1 serves: "+m.log.String(), func() bool {
+	for {
+		select {
+		case <-m.gone:
+			if strings.Contains(m.log.String(), "address already in use") {
+				return ""
+			}
+			m.t.Fatalf("n1 ended before it served: %s", m.log)
+		case <-time.After(10 * time.Millisecond):
+		}
 		r, err := http.Get("http://" + address + "/healthz")
 		if err != nil {
-			return false
+			continue
 		}
 		r.Body.Close()
-		return r.StatusCode == http.StatusOK
-	})
-	m.to.Store(&httputil.ReverseProxy{
-		Rewrite: func(r *httputil.ProxyRequest) {
-			r.SetURL(&url.URL{Scheme: "http", Host: address})
-			r.Out.Host = r.In.Host
-		},
-		ModifyResponse: func(r *http.Response) error { // all or nothing: a browser that gets half a page loads it again
-			b, err := io.ReadAll(r.Body)
-			r.Body.Close()
-			r.Body = io.NopCloser(bytes.NewReader(b))
-			return err
-		},
-		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
-	})
+		if r.StatusCode == http.StatusOK {
+			return address
+		}
+	}
 }
 
 // died waits until n1 is dead, by its point and nothing else, and lets n2 work.
@@ -214,11 +233,12 @@ func TestO1_DeathAtEachPoint(t *testing.T) {
 	if os.Getenv("KAPI_SLOW_TESTS") != "" {
 		rounds = 50
 	}
-	crowd(m.k, rounds*len(fates)+1)
+	crowd(m.k, rounds*len(fates)+2)
 	rp := refreshing(m.k, "ssi")
 	if err := m.n2.Refresh(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	other := newDeaths(m, rp, 5000+rounds*len(fates)+1, 20_000, rounds*len(recoveries))
 	for round := range rounds {
 		for i, f := range fates {
 			m.pass(time.Minute)
@@ -226,6 +246,7 @@ func TestO1_DeathAtEachPoint(t *testing.T) {
 			m.meet(rp, 5000+round*len(fates)+i, f)
 			m.end()
 		}
+		other.round(20_000 + round*len(recoveries))
 	}
 	m.guesses(rp, 5000+rounds*len(fates))
 	m.keys(rp, 5000)

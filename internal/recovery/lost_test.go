@@ -1,0 +1,72 @@
+package recovery_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/kapi-id/kapi/internal/recovery"
+)
+
+var errDied = errors.New("died")
+
+// forgetful loses what is saved, as a process does that dies.
+type forgetful struct {
+	recovery.Store
+	lose bool
+}
+
+func (s *forgetful) SaveRecovery(ctx context.Context, t recovery.Transaction) (int64, error) {
+	if s.lose {
+		return 0, errDied
+	}
+	return s.Store.SaveRecovery(ctx, t)
+}
+
+// A code was right and used up, and what followed was lost: nothing is proven by it, it is good no more, and a new one can be asked for.
+// A new one that was lost on its way leaves the old one good.
+func TestWhatFollowedTheCodeIsLost(t *testing.T) {
+	w := newWorld(t, sqlite)
+	store := &forgetful{Store: w.db}
+	w.flow.Store = store
+	tr := w.atCode(w.person.Person.NationalID, details(), hers, w.person.Contacts.Email.Address)
+	for _, line := range []string{"sms", "mail"} {
+		code := w.code(line)
+		_, err := w.flow.Answer(t.Context(), tr, visit, fields{"code": different(code)})
+		w.fails(err, "recovery.code.wrong")
+		w.clock.Advance(5 * time.Minute)
+		store.lose = true
+		if _, err := w.flow.Again(t.Context(), tr, visit); err == nil {
+			t.Fatal("sent again")
+		}
+		if _, err := w.flow.Answer(t.Context(), tr, visit, fields{"code": code}); !errors.Is(err, errDied) {
+			t.Fatalf("%s: the code is not good any more: %v", line, err)
+		}
+		store.lose = false
+		_, err = w.flow.Answer(t.Context(), tr, visit, fields{"code": code})
+		w.fails(err, "recovery.code.used")
+		step, err := w.flow.Owed(t.Context(), tr)
+		w.ok(err)
+		if line == "sms" && step.Do != recovery.AskCode || line == "mail" && step.Do != recovery.AskMailCode {
+			t.Fatalf("%s: owed %v", line, step)
+		}
+		tr, err = w.flow.Again(t.Context(), tr, visit)
+		w.ok(err)
+		if w.code(line) == code {
+			t.Fatal("the same code again")
+		}
+		before := tr
+		tr, err = w.flow.Answer(t.Context(), tr, visit, fields{"code": w.code(line)})
+		w.ok(err)
+		// The same form sent twice: the other one went on.
+		if _, err := w.flow.Answer(t.Context(), before, visit, fields{"code": w.code(line)}); !errors.Is(err, recovery.ErrNotOwed) {
+			t.Errorf("%s: %v", line, err)
+		}
+	}
+	step, err := w.flow.Owed(t.Context(), tr)
+	w.ok(err)
+	if step.Do != recovery.AskPassword {
+		t.Errorf("owed %v", step)
+	}
+}
