@@ -55,6 +55,9 @@ type Info struct {
 	After []string
 	// YieldsTo names the second factors in whose presence this one is not offered: who has a registered device gets no SMS.
 	YieldsTo []string
+	// Level is what a proof of a first factor reaches alone; the zero Level stands for Low. Who needs more than a first factor reaches
+	// with a second one, which reaches Low alone, is led to a stronger first one.
+	Level acr.Level
 	// LastResort: it is linked from the page of every other second factor and never asked for first where there is another.
 	LastResort bool
 }

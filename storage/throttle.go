@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strconv"
 	"time"
 
 	"github.com/kapi-id/kapi/internal/fault"
@@ -116,13 +117,23 @@ func (db *DB) Clear(ctx context.Context, keys ...string) error {
 // mostWindows is how many windows a row has room for.
 const mostWindows = 4
 
-// hitQuery moves all theoretical arrival times by their interval, or none: each may lie at most its tolerance ahead.
-const hitQuery = "INSERT INTO throttle_windows AS w (key, t1, t2, t3, t4, updated_at) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET " +
+// digits of a moment, microseconds until the year 2286: texts of one length compare as the numbers do.
+const digits = 16
+
+func moments(us int64) string { return fmt.Sprintf("%0*d", digits, max(us, 0)) }
+
+// hitQuery counts the event in all windows, or in none. Windows up to throttle.Exact: hits has the moments of the last events, the
+// newest first, and the N-th of them must not lie within Per. So of N+1 events two lie a multiple of N apart, and thereby at least Per:
+// no stretch of Per has N+1, whatever the clocks of the replicas say. The others: theoretical arrival times move by their interval, and each may lie at most its tolerance ahead.
+const hitQuery = "INSERT INTO throttle_windows AS w (key, t1, t2, t3, t4, hits, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET " +
 	"t1 = CASE WHEN w.t1 > excluded.updated_at THEN w.t1 + CAST(? AS BIGINT) ELSE excluded.t1 END, " +
 	"t2 = CASE WHEN w.t2 > excluded.updated_at THEN w.t2 + CAST(? AS BIGINT) ELSE excluded.t2 END, " +
 	"t3 = CASE WHEN w.t3 > excluded.updated_at THEN w.t3 + CAST(? AS BIGINT) ELSE excluded.t3 END, " +
 	"t4 = CASE WHEN w.t4 > excluded.updated_at THEN w.t4 + CAST(? AS BIGINT) ELSE excluded.t4 END, " +
-	"updated_at = excluded.updated_at WHERE w.t1 <= ? AND w.t2 <= ? AND w.t3 <= ? AND w.t4 <= ?"
+	"hits = excluded.hits || substr(w.hits, 1, CAST(? AS INTEGER)), " +
+	"updated_at = excluded.updated_at WHERE w.t1 <= ? AND w.t2 <= ? AND w.t3 <= ? AND w.t4 <= ? " +
+	"AND substr(w.hits, CAST(? AS INTEGER), 16) <= ? AND substr(w.hits, CAST(? AS INTEGER), 16) <= ? " +
+	"AND substr(w.hits, CAST(? AS INTEGER), 16) <= ? AND substr(w.hits, CAST(? AS INTEGER), 16) <= ?"
 
 // Hit counts one event against all windows of key together, or none of them. The windows of a key keep their order.
 func (db *DB) Hit(ctx context.Context, key string, ws []throttle.Window, now time.Time) (wait time.Duration, err error) {
@@ -134,36 +145,61 @@ func (db *DB) Hit(ctx context.Context, key string, ws []throttle.Window, now tim
 	}
 	us := now.UnixMicro()
 	var interval, first, latest [mostWindows]int64
+	var nth [mostWindows]int // where the N-th moment stands
+	var within [mostWindows]string
 	for i := range first {
 		first[i], latest[i] = us, math.MaxInt64
+		nth[i], within[i] = 1, moments(math.MaxInt64) // every moment is before it
 	}
+	keep := 0
 	for i, w := range ws {
-		if w.N <= 0 || w.Per <= 0 {
+		switch {
+		case w.N <= 0 || w.Per <= 0:
 			return 0, fmt.Errorf("storage: a window of %d per %v", w.N, w.Per)
+		case w.N <= throttle.Exact:
+			nth[i], within[i] = 1+digits*(w.N-1), moments(us-w.Per.Microseconds())
+			keep = max(keep, w.N)
+			interval[i] = max(w.Per.Microseconds()/int64(w.N), 1) // for a program of the release before, beside this one
+			first[i] = us + interval[i]
+		default:
+			interval[i] = w.Interval().Microseconds()
+			first[i] = us + interval[i]
+			latest[i] = us + interval[i]*int64(w.Burst()-1)
 		}
-		interval[i] = max(w.Per.Microseconds()/int64(w.N), 1)
-		first[i] = us + interval[i]
-		latest[i] = us + w.Per.Microseconds() - interval[i] // the burst of N
+	}
+	hit := ""
+	if keep > 0 {
+		hit = moments(us)
 	}
 	hash := db.keys().Index("throttle_windows.key", key)
-	args := append(make([]any, 0, 14), hash, first[0], first[1], first[2], first[3], us)
-	for _, all := range [][mostWindows]int64{interval, latest} {
-		for _, v := range all {
-			args = append(args, v)
-		}
+	args := []any{hash, first[0], first[1], first[2], first[3], hit, us, interval[0], interval[1], interval[2], interval[3], digits * max(keep-1, 0)}
+	args = append(args, latest[0], latest[1], latest[2], latest[3])
+	for i := range nth {
+		args = append(args, nth[i], within[i])
 	}
 	n, err := db.exec(ctx, "count event", hitQuery, args...)
 	if err != nil || n == 1 {
 		return 0, err
 	}
 	var at [mostWindows]int64
-	err = db.row(ctx, "read windows", "SELECT t1, t2, t3, t4 FROM throttle_windows WHERE key = ?", []any{hash}, into(&at[0], &at[1], &at[2], &at[3]))
+	var hits string
+	err = db.row(ctx, "read windows", "SELECT t1, t2, t3, t4, hits FROM throttle_windows WHERE key = ?", []any{hash}, into(&at[0], &at[1], &at[2], &at[3], &hits))
 	if err != nil && !errors.Is(err, fault.ErrNotFound) {
 		return 0, err
 	}
 	wait = time.Millisecond // refused all the same, even if it would be allowed by now
-	for i := range ws {
-		wait = max(wait, time.Duration(at[i]-latest[i])*time.Microsecond)
+	for i, w := range ws {
+		free := at[i] - latest[i] + us
+		if w.N <= throttle.Exact {
+			free = 0
+			if len(hits) >= digits*w.N {
+				if free, err = strconv.ParseInt(hits[nth[i]-1:nth[i]-1+digits], 10, 64); err != nil {
+					return 0, fmt.Errorf("storage: moments of a window: %w", err)
+				}
+				free += w.Per.Microseconds()
+			}
+		}
+		wait = max(wait, time.Duration(free-us)*time.Microsecond)
 	}
 	return wait, nil
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/kapi-id/kapi/factors"
 	"github.com/kapi-id/kapi/internal/account"
+	"github.com/kapi-id/kapi/internal/acr"
 	"github.com/kapi-id/kapi/internal/fault"
 	"github.com/kapi-id/kapi/internal/session"
 )
@@ -68,11 +69,7 @@ func (f *Flow) sessionOf(ctx context.Context, v Visit) (session.Session, error) 
 // gather loads what the rules may ask of the person: nothing before a first factor, consent only where the client has it.
 func (f *Flow) gather(ctx context.Context, s *state) error {
 	s.facts = Facts{Now: f.Now(), Client: s.client}
-	for _, x := range f.Factors.All(factors.First) {
-		if s.client.TakesFirst(x.Info().Name) {
-			s.facts.Firsts = append(s.facts.Firsts, x.Info().Name)
-		}
-	}
+	f.firsts(s)
 	if s.t.Account == "" {
 		return nil
 	}
@@ -89,6 +86,7 @@ func (f *Flow) gather(ctx context.Context, s *state) error {
 		s.changed()
 		return nil
 	}
+	f.firsts(s) // of this person
 	s.facts.Account = s.account
 	s.facts.Subject = s.client.Subject(f.Keys.Subject, s.t.Account)
 	if !has(s.t.Proofs, factors.Second) && (s.account.TwoFactor || max(s.t.Ask.Want, s.t.Ask.Must) > Reached(s.t.Proofs, s.account.Ceiling)) {
@@ -101,6 +99,22 @@ func (f *Flow) gather(ctx context.Context, s *state) error {
 		}
 	}
 	return nil
+}
+
+// firsts finds the first factors that the client takes, and those of them that reach the highest level alone. What the person, once
+// known, has closed is no way up.
+func (f *Flow) firsts(s *state) {
+	s.facts.Firsts, s.facts.Strong = nil, nil
+	for _, x := range f.Factors.All(factors.First) {
+		info := x.Info()
+		if !s.client.TakesFirst(info.Name) {
+			continue
+		}
+		s.facts.Firsts = append(s.facts.Firsts, info.Name)
+		if info.Level >= acr.High && (s.account.ID == "" || !s.account.Closed.Has(info.Name, info.Shut)) {
+			s.facts.Strong = append(s.facts.Strong, info.Name)
+		}
+	}
 }
 
 // void says that the person ended all sessions, or changed the password, after something was proven here: whoever parked a

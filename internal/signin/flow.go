@@ -124,6 +124,8 @@ type state struct {
 	facts   Facts
 	// owed is what changed and is not stored yet: it commits together with what settle decides, in one round trip.
 	owed []func(context.Context) error
+	// save writes the transaction in the same commit; nil = into the store. See Straight.
+	save func(context.Context, Transaction) (version int64, err error)
 }
 
 // changed says that the transaction must be saved, together with what also does.
@@ -202,6 +204,10 @@ func (f *Flow) change(ctx context.Context, t Transaction, v Visit, do Do, fn fun
 // commit saves t together with what is owed. The version moves only once the commit stands, since the database may ask for
 // the whole to be done again.
 func (f *Flow) commit(ctx context.Context, s *state, t *Transaction) error {
+	save := s.save
+	if save == nil {
+		save = f.Store.SaveTransaction
+	}
 	var version int64
 	err := f.Store.Atomically(ctx, func(ctx context.Context) (err error) {
 		for _, fn := range s.owed {
@@ -209,7 +215,7 @@ func (f *Flow) commit(ctx context.Context, s *state, t *Transaction) error {
 				return err
 			}
 		}
-		version, err = f.Store.SaveTransaction(ctx, *t)
+		version, err = save(ctx, *t)
 		return err
 	})
 	if err == nil {
@@ -240,6 +246,21 @@ func (f *Flow) Choose(ctx context.Context, t Transaction, v Visit, same bool) (T
 			s.t.Progress = Progress{Begun: true, Chosen: true, Lang: s.t.Lang}
 			s.account = account.Account{}
 		}
+		s.changed()
+		return nil
+	})
+}
+
+// Stronger begins again with a first factor that reaches what is needed, where the person was told that what they proved does not. What
+// was proven is forgotten for this transaction, since somebody else may come; the session of the browser stays, and takes the new proof
+// if it is the same person.
+func (f *Flow) Stronger(ctx context.Context, t Transaction, v Visit, factor string) (Transaction, Step, Outcome, error) {
+	return f.change(ctx, t, v, Explain, func(s *state) error {
+		if !slices.Contains(Next(s.t, s.facts).Offers, factor) {
+			return fault.New(fault.Invalid, "")
+		}
+		s.t.Progress = Progress{Begun: true, Chosen: true, Lang: s.t.Lang, Pending: factor}
+		s.account = account.Account{}
 		s.changed()
 		return nil
 	})

@@ -30,8 +30,8 @@ type Step struct {
 	Rule   string
 	Do     Do
 	Offers []string // names of factors, in the order to show
-	// Reason, with Explain: "phone" (none is ID-verified), "client" (this service refuses what the person has), "level", or that
-	// of a factors.Hindrance
+	// Reason, with Explain: "phone" (none is ID-verified), "client" (this service refuses what the person has), "strong" (only Offers
+	// reach what is needed), "level", or that of a factors.Hindrance
 	Reason  string
 	Scopes  []string
 	Refusal Refusal
@@ -44,6 +44,7 @@ type Facts struct {
 	Account account.Account // zero until a person is known
 	Subject string          // of the account at the client; compared with Ask.HintSubject
 	Firsts  []string        // first factors the client takes
+	Strong  []string        // of these, in their order, what reaches the highest level alone and the person has not closed
 	Seconds []string        // second factors the person can use now and the client takes
 	Refused bool            // the person has a second factor that the client does not take
 	// Hindered says why second factors that the person has cannot be used now (factors.Hindrance).
@@ -122,8 +123,14 @@ func Adopt(t Transaction, s session.Session, a account.Account, c clients.Client
 	return proofs, has(proofs, factors.First)
 }
 
+// first: where only a strong first factor reaches what is needed, nobody begins with another. Where there is none at all the others are
+// offered, and the client gets its error once it is known who would have come.
 func first(t *Transaction, f *Facts) (Step, bool) {
-	return Step{Do: AskFirst, Offers: f.Firsts}, !has(t.Proofs, factors.First)
+	step := Step{Do: AskFirst, Offers: f.Firsts}
+	if t.Ask.Must > acr.Substantial && len(f.Strong) > 0 {
+		step.Offers = f.Strong
+	}
+	return step, !has(t.Proofs, factors.First)
 }
 
 // person: the account may have been closed since, and the client may expect somebody else (id_token_hint).
@@ -142,8 +149,9 @@ func chooseAccount(t *Transaction, _ *Facts) (Step, bool) {
 }
 
 // second: owed when the person has two-factor authentication on, or when more is wanted than was reached and a second
-// step can raise it. What is out of reach is explained; then a voluntary wish gets what was reached, a need its error. Where
-// nobody may be asked the wish gets what was reached too, since no sign-in would bring more (docs/adr/0007).
+// step can raise it. A need that no second step reaches is told before one is asked for. What is out of reach is explained; then a
+// voluntary wish gets what was reached, a need its error. Where nobody may be asked the wish gets what was reached too, since no sign-in
+// would bring more (docs/adr/0007).
 func second(t *Transaction, f *Facts) (Step, bool) {
 	reached := Reached(t.Proofs, f.Account.Ceiling)
 	confirmed := has(t.Proofs, factors.Second)
@@ -152,7 +160,14 @@ func second(t *Transaction, f *Facts) (Step, bool) {
 	if !owes && reached >= goal || blocked(t, f) && !confirmed {
 		return Step{}, false
 	}
-	if len(f.Seconds) > 0 && !confirmed && (owes || raised(t.Proofs, f.Account) > reached) {
+	best := reached
+	if !confirmed {
+		best = max(best, raised(t.Proofs, f.Account))
+	}
+	if t.Ask.Must > best {
+		return beyond(t, f), true
+	}
+	if len(f.Seconds) > 0 && !confirmed && (owes || best > reached) {
 		return Step{Do: AskSecond, Offers: f.Seconds}, true
 	}
 	step := explain(f, confirmed)
@@ -164,12 +179,23 @@ func second(t *Transaction, f *Facts) (Step, bool) {
 		return Step{}, false
 	case t.Ask.Silent: // the rule's own error
 		return step, true
-	case step.Reason == "level" && step.Refusal.Error != "": // nothing the person could do about it
-		return Step{Do: Refuse, Refusal: step.Refusal}, true
 	case step.Refusal.Error == "" && (t.Accepted || step.Reason == "level"):
 		return Step{}, false
 	}
 	return step, true
+}
+
+// beyond: what is needed lies above what this first factor reaches with any second one, so that no code is sent and nobody is woken for
+// nothing. A stronger first factor may reach it; where there is none, there is nothing the person could do about it here.
+func beyond(t *Transaction, f *Facts) Step {
+	unmet := Refusal{Error: errUnmet}
+	switch {
+	case t.Ask.Must <= f.Account.Ceiling && len(f.Strong) > 0:
+		return Step{Do: Explain, Reason: "strong", Offers: f.Strong, Refusal: unmet}
+	case t.Ask.Silent: // the rule's own error
+		return Step{Do: Explain, Reason: "level", Refusal: unmet}
+	}
+	return Step{Do: Refuse, Refusal: unmet}
 }
 
 // blocked: a person whose only second factors are codes to a number whose SIM card was changed, on the way to the page that unblocks

@@ -1,6 +1,7 @@
 package signin
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -50,6 +51,8 @@ func TestNext(t *testing.T) {
 	temporary := password
 	temporary.Renew = true
 
+	strong := func(f *Facts) { f.Firsts, f.Strong = []string{"password", "esign"}, []string{"esign"} }
+
 	for _, tc := range []struct {
 		name   string
 		t      Transaction
@@ -90,6 +93,21 @@ func TestNext(t *testing.T) {
 		{name: "high wanted, out of reach", t: asked(proven(password, sms), want(acr.High)), f: facts(), do: Complete},
 		{name: "high needed, out of reach", t: asked(proven(password, sms), must(acr.High)), f: facts(), do: Refuse, rule: "second", err: "unmet_authentication_requirements"},
 		{name: "high wanted, out of reach, silent", t: asked(proven(password, sms), want(acr.High), silent), f: facts(), do: Complete},
+		{name: "high needed: nobody is sent a code for nothing", t: asked(proven(password), must(acr.High)), f: facts(), do: Refuse, rule: "second", err: "unmet_authentication_requirements"},
+		{name: "high needed, two-factor is on: neither", t: asked(proven(password), must(acr.High)), f: facts(twoFactor), do: Refuse, rule: "second", err: "unmet_authentication_requirements"},
+		{name: "high needed, without a phone: one would not help", t: asked(proven(password), must(acr.High)), f: facts(noPhone), do: Refuse, rule: "second", err: "unmet_authentication_requirements"},
+		{name: "high needed, silent", t: asked(proven(password), must(acr.High), silent), f: facts(twoFactor), do: Refuse, rule: "second", err: "interaction_required"},
+		{name: "high needed, silent, nothing proven", t: asked(must(acr.High), silent), f: facts(strong), do: Refuse, rule: "first", err: "login_required"},
+		{name: "high needed, a card would reach it", t: asked(proven(password), must(acr.High)), f: facts(strong), do: Explain, rule: "second", err: "unmet_authentication_requirements", reason: "strong"},
+		{name: "high needed, a card would reach it, two-factor is on", t: asked(proven(password), must(acr.High)), f: facts(strong, twoFactor), do: Explain, rule: "second", err: "unmet_authentication_requirements", reason: "strong"},
+		{name: "high needed, a card would reach it, accepting does not help", t: asked(proven(password), must(acr.High), accepted), f: facts(strong), do: Explain, rule: "second", err: "unmet_authentication_requirements", reason: "strong"},
+		{name: "high needed, a card would reach it, silent", t: asked(proven(password), must(acr.High), silent), f: facts(strong), do: Refuse, rule: "second", err: "interaction_required"},
+		{name: "high needed, a card would, but the ceiling stands below", t: asked(proven(password), must(acr.High)), f: facts(strong, func(f *Facts) { f.Account.Ceiling = acr.Substantial }), do: Refuse, rule: "second", err: "unmet_authentication_requirements"},
+		{name: "high needed, the card was used", t: asked(proven(esign), must(acr.High)), f: facts(strong), do: Complete},
+		{name: "high needed, the card was used, two-factor is on", t: asked(proven(esign), must(acr.High)), f: facts(strong, twoFactor), do: AskSecond, rule: "second"},
+		{name: "high wanted, a card would reach it: the best there is", t: asked(proven(password), want(acr.High)), f: facts(strong), do: AskSecond, rule: "second"},
+		{name: "high wanted, substantial needed: the best there is", t: asked(proven(password), want(acr.High), must(acr.Substantial)), f: facts(strong), do: AskSecond, rule: "second"},
+		{name: "substantial needed, a card is there too", t: asked(proven(password), must(acr.Substantial)), f: facts(strong), do: AskSecond, rule: "second"},
 		{name: "the ceiling makes a second step useless", t: asked(proven(password), want(acr.Substantial)), f: facts(capped), do: Complete},
 		{name: "the ceiling stands below the need", t: asked(proven(password), must(acr.Substantial)), f: facts(capped), do: Refuse, rule: "second", err: "unmet_authentication_requirements"},
 
@@ -124,13 +142,38 @@ func TestNext(t *testing.T) {
 	}
 }
 
-// Whoever completes has what was needed: over every set of proofs, level and switch, no completion is below Must, without a
-// first factor, or without a second one while two-factor is on; and nobody is asked anything with prompt=none.
+// Who must reach the top begins with what reaches it; who only may, or must reach less, with anything.
+func TestNextBeginsWithWhatReaches(t *testing.T) {
+	strong := func(f *Facts) { f.Firsts, f.Strong = []string{"password", "esign"}, []string{"esign"} }
+	for _, tc := range []struct {
+		name       string
+		want, must acr.Level
+		f          Facts
+		offers     []string
+	}{
+		{"nothing wanted", acr.None, acr.None, facts(strong), []string{"password", "esign"}},
+		{"substantial needed", acr.None, acr.Substantial, facts(strong), []string{"password", "esign"}},
+		{"high wanted", acr.High, acr.None, facts(strong), []string{"password", "esign"}},
+		{"high needed", acr.None, acr.High, facts(strong), []string{"esign"}},
+		{"high needed, there is no such way", acr.None, acr.High, facts(), []string{"password"}},
+	} {
+		if got := Next(asked(func(t *Transaction) { t.Ask.Want, t.Ask.Must = tc.want, tc.must }), tc.f); got.Do != AskFirst || !slices.Equal(got.Offers, tc.offers) {
+			t.Errorf("%s: %+v", tc.name, got)
+		}
+	}
+}
+
+// Over every set of proofs, levels and switches: whoever completes has what was needed, no completion is below Must, without a
+// first factor, or without a second one while two-factor is on; nobody is asked anything with prompt=none; nobody is asked for a second
+// factor that cannot bring what is needed; and a wish alone is never refused, but served with the best there is.
 func TestNextNeverLetsThrough(t *testing.T) {
-	all := []factors.Proof{password, esign, sms, backup}
+	all := []factors.Proof{password, bank, esign, mobile, sms, backup}
+	levels := []acr.Level{acr.None, acr.Low, acr.Substantial, acr.High}
+	seen := map[Do]int{}
 	for set := range 1 << len(all) {
-		for _, must := range []acr.Level{acr.None, acr.Low, acr.Substantial, acr.High} {
-			for switches := range 1 << 6 {
+		for i := range len(levels) * len(levels) {
+			want, must := levels[i%len(levels)], levels[i/len(levels)]
+			for switches := range 1 << 7 {
 				on := func(i int) bool { return switches&(1<<i) != 0 }
 				tx, f := asked(), facts()
 				for i, p := range all {
@@ -139,25 +182,50 @@ func TestNextNeverLetsThrough(t *testing.T) {
 						tx.Proofs = append(tx.Proofs, p)
 					}
 				}
-				tx.Ask.Must, tx.Ask.Silent, tx.Accepted, f.Account.TwoFactor, f.Refused = must, on(0), on(1), on(2), on(3)
+				tx.Ask.Want, tx.Ask.Must = want, must
+				tx.Ask.Silent, tx.Accepted, f.Account.TwoFactor, f.Refused = on(0), on(1), on(2), on(3)
 				if on(4) {
 					f.Seconds = nil
 				}
 				if on(5) {
 					f.Account.Ceiling = acr.Substantial
 				}
+				if on(6) {
+					f.Firsts, f.Strong = []string{"password", "esign"}, []string{"esign"}
+				}
 				step := Next(tx, f)
-				if tx.Ask.Silent && step.Do != Complete && step.Do != Refuse {
-					t.Fatalf("asks %d with prompt=none", step.Do)
+				seen[step.Do]++
+				what := func() string {
+					return fmt.Sprintf("%v, want %v, must %v, %+v: %+v", names(tx.Proofs), want, must, f, step)
 				}
-				if step.Do != Complete {
-					continue
+				reached, first, second := Reached(tx.Proofs, f.Account.Ceiling), has(tx.Proofs, factors.First), has(tx.Proofs, factors.Second)
+				asks := step.Do != Complete && step.Do != Refuse
+				most := reached // with a second factor of any sort that there is
+				for _, p := range []factors.Proof{device, sms, backup, totp, attested} {
+					most = max(most, Reached(append(slices.Clip(tx.Proofs), p), f.Account.Ceiling))
 				}
-				if !has(tx.Proofs, factors.First) || Reached(tx.Proofs, f.Account.Ceiling) < must ||
-					(f.Account.TwoFactor && !has(tx.Proofs, factors.Second)) {
-					t.Fatalf("completes with %v, must %v, facts %+v", names(tx.Proofs), must, f)
+				switch {
+				case tx.Ask.Silent && asks:
+					t.Fatal("asks with prompt=none: " + what())
+				case step.Do == Complete && (!first || reached < must || f.Account.TwoFactor && !second):
+					t.Fatal("lets through: " + what())
+				case step.Do == AskSecond && (second || most < must || most == reached && !f.Account.TwoFactor):
+					t.Fatal("asks for a second factor in vain: " + what())
+				case step.Do == Explain && step.Reason == "strong" && (reached >= must || f.Account.Ceiling < must || !on(6)):
+					t.Fatal("sends to a stronger way in vain: " + what())
+				case step.Do == Explain && step.Reason != "strong" && most < must:
+					t.Fatal("explains what would not help: " + what())
+				case first && !asks && step.Do == Refuse && !tx.Ask.Silent && most >= must:
+					t.Fatal("refuses what is in reach: " + what())
+				case first && !second && len(f.Seconds) > 0 && must <= most && want > reached && most > reached && !tx.Ask.Silent && step.Do != AskSecond:
+					t.Fatal("a wish does not get the best there is: " + what())
 				}
 			}
+		}
+	}
+	for _, do := range []Do{Complete, AskFirst, AskSecond, Explain, Refuse} {
+		if seen[do] == 0 {
+			t.Errorf("no combination led to %d", do)
 		}
 	}
 }

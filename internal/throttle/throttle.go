@@ -1,5 +1,5 @@
 // Package throttle owns how guessing and flooding are slowed: a ladder of locks for wrong answers in a row, and a
-// sliding window for sends and requests. Enter with Store; the decision is one conditional write shared by all replicas. It refuses
+// sliding window for sends and requests, which no stretch of time ever exceeds. Enter with Store; the decision is one conditional write shared by all replicas. It refuses
 // to block a person for good: only a factor can be switched off, and a network is slowed, never blocked alone.
 package throttle
 
@@ -36,10 +36,25 @@ type Verdict struct {
 	Disabled bool
 }
 
-// Window allows N events in each Per (generic cell rate algorithm: a burst of N, then one each Per/N).
+// Window allows at most N events in any stretch of Per, wherever it begins: [t, t+Per) for every t. Up to Exact the moments of the
+// events are kept, and the next one is allowed as soon as N of them are not within Per any more. Above it only a sum is kept (generic
+// cell rate algorithm): half of N at once, then one each Interval, which never is more than N in Per either, and may be less.
 type Window struct {
 	N   int
 	Per time.Duration
+}
+
+// Exact is up to which N the moments are kept: 16 bytes each.
+const Exact = 40
+
+// Burst is how many of a window above Exact may come at once.
+func (w Window) Burst() int { return (w.N + 1) / 2 }
+
+// Interval is after how long one more is allowed in a window above Exact, in whole microseconds. A stretch shorter than Per has room for
+// less than N-Burst+1 of them.
+func (w Window) Interval() time.Duration {
+	rest := time.Duration(w.N-w.Burst()) + 1
+	return max((w.Per+rest*time.Microsecond-1)/(rest*time.Microsecond), 1) * time.Microsecond
 }
 
 // Store counts. Take counts the try as failed *before* the secret is compared, so that a hundred parallel guesses are

@@ -24,8 +24,9 @@ type accountView struct{ Action, Person, Initial string }
 // explainView is the Data of explain.html.
 type explainView struct {
 	Action  string
-	Reason  string // phone, client, level
-	Refused bool   // going on means going back with an error
+	Reason  string   // of signin.Step
+	Refused bool     // going on means going back with an error
+	Ways    []string // stronger first factors that reach what is needed
 }
 
 // consentView is the Data of consent.html.
@@ -77,11 +78,14 @@ func (t *turn) takeAccount() error {
 
 func (t *turn) showReason() error {
 	return t.owing(func(step signin.Step) error {
-		return t.render(http.StatusOK, "visitor/explain", explainView{Action: t.path("explain"), Reason: step.Reason, Refused: step.Refusal.Error != ""})
+		return t.render(http.StatusOK, "visitor/explain", explainView{Action: t.path("explain"), Reason: step.Reason, Refused: step.Refusal.Error != "", Ways: step.Offers})
 	}, signin.Explain)
 }
 
 func (t *turn) takeReason() error {
+	if method := t.r.PostForm.Get("method"); method != "" {
+		return t.next(t.flow.Stronger(t.r.Context(), t.t, t.visit, method))
+	}
 	return t.next(t.flow.Accept(t.r.Context(), t.t, t.visit))
 }
 

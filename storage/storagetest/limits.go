@@ -2,6 +2,8 @@ package storagetest
 
 import (
 	"errors"
+	"math/rand/v2"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -10,6 +12,7 @@ import (
 
 	"github.com/kapi-id/kapi/internal/fault"
 	"github.com/kapi-id/kapi/internal/throttle"
+	"github.com/kapi-id/kapi/storage"
 )
 
 func ladder(t *testing.T, b *backend) {
@@ -122,17 +125,108 @@ func windows(t *testing.T, b *backend) {
 	}
 	hit("first", now, 0, 0)
 	hit("second", now, 0, 0)
-	hit("third at once", now, 5*time.Second, 5*time.Second)
-	hit("a moment early", now.Add(5*time.Second-time.Microsecond), time.Microsecond, time.Millisecond)
-	hit("third", now.Add(5*time.Second), 0, 0)
-	hit("fourth", now.Add(10*time.Second), 0, 0)
-	hit("fifth", now.Add(15*time.Second), 0, 0)
-	hit("sixth is held by the second window", now.Add(20*time.Second), 2*time.Minute+39*time.Second, 2*time.Minute+40*time.Second)
-	hit("sixth", now.Add(3*time.Minute), 0, 0)
+	hit("third at once", now, 10*time.Second, 10*time.Second)
+	hit("a moment early", now.Add(10*time.Second-time.Microsecond), time.Microsecond, time.Millisecond)
+	hit("third", now.Add(10*time.Second), 0, 0)
+	hit("fourth, by a clock that is behind", now.Add(9*time.Second), time.Second, time.Second)
+	hit("fourth", now.Add(12*time.Second), 0, 0)
+	hit("fifth", now.Add(20*time.Second), 0, 0)
+	hit("sixth is held by the second window", now.Add(3*time.Minute), 12*time.Minute, 12*time.Minute)
+	hit("as told, but for a moment", now.Add(15*time.Minute-time.Microsecond), time.Microsecond, time.Millisecond)
+	hit("sixth, as told", now.Add(15*time.Minute), 0, 0)
 	hit("long after", now.Add(48*time.Hour), 0, 0)
 	for name, bad := range map[string][]throttle.Window{"none": nil, "five": make([]throttle.Window, 5), "empty": {{}}, "no time": {{N: 1}}} {
 		if _, err := db.Hit(bg, key, bad, now); err == nil {
 			t.Errorf("%s windows were taken", name)
+		}
+	}
+}
+
+// windowsStrict: whenever anybody asks, and whatever the clocks of the replicas say, no stretch of a window holds more than it may; and
+// who waits as long as told is let through.
+func windowsStrict(t *testing.T, b *backend) {
+	for name, ws := range map[string][]throttle.Window{
+		"sends to a person":  {{N: 2, Per: 10 * time.Second}, {N: 5, Per: 15 * time.Minute}, {N: 20, Per: 24 * time.Hour}},
+		"sends of a network": {{N: 25, Per: 5 * time.Minute}},
+		"many":               {{N: 41, Per: time.Minute}, {N: 7, Per: 3 * time.Second}},
+		"of many":            {{N: 50, Per: time.Minute}, {N: 101, Per: 7 * time.Minute}},
+		"one":                {{N: 1, Per: time.Hour}},
+	} {
+		seed := rand.Uint64()
+		rnd := rand.New(rand.NewPCG(seed, 1))
+		key, now := uuid.NewString(), Start
+		var let []time.Time
+		steps := []time.Duration{time.Millisecond, time.Second, ws[0].Per / time.Duration(ws[0].N), ws[len(ws)-1].Per / time.Duration(ws[len(ws)-1].N)}
+		for range 400 {
+			at := now.Add(time.Duration(rnd.Int64N(2_000_000)) * time.Microsecond).Truncate(time.Microsecond) // replicas differ
+			wait, err := b.db.Hit(bg, key, ws, at)
+			ok(t, err)
+			switch {
+			case wait == 0:
+				let = append(let, at)
+			case rnd.IntN(3) == 0:
+				now = at.Add(wait) // exactly as told
+				if again, err := b.db.Hit(bg, key, ws, now); err != nil || again > 0 {
+					t.Fatalf("%s, seed %d: told to wait %v, then %v more, %v", name, seed, wait, again, err)
+				}
+				let = append(let, now)
+			}
+			now = now.Add(time.Duration(rnd.Int64N(int64(steps[rnd.IntN(len(steps))]) + 1)))
+		}
+		slices.SortFunc(let, time.Time.Compare)
+		for _, w := range ws {
+			for i := range let {
+				if i+w.N < len(let) && let[i+w.N].Sub(let[i]) < w.Per {
+					t.Fatalf("%s, seed %d: %d within %v, %d in %v are allowed", name, seed, w.N+1, let[i+w.N].Sub(let[i]), w.N, w.Per)
+				}
+			}
+		}
+		if len(let) < 3 {
+			t.Errorf("%s: only %d were let through", name, len(let))
+		}
+	}
+}
+
+// windowsOfTwo: two replicas on one database count together, in any race: five in fifteen minutes, and five in the next.
+func windowsOfTwo(t *testing.T, b *backend) {
+	url := b.url(t)
+	replicas := []*storage.DB{Open(t, url, b.clock), Open(t, url, b.clock)}
+	ws := []throttle.Window{{N: 5, Per: 15 * time.Minute}, {N: 12, Per: 24 * time.Hour}}
+	errRefused := errors.New("refused")
+	for round, want := range []int{5, 5, 2, 0} {
+		at := Start.Add(time.Duration(round) * 15 * time.Minute)
+		good, bad := together(40, func(i int) error {
+			wait, err := replicas[i%2].Hit(bg, "one key", ws, at)
+			if err == nil && wait > 0 {
+				return errRefused
+			}
+			return err
+		})
+		for _, err := range bad {
+			if !errors.Is(err, errRefused) {
+				t.Error(err)
+			}
+		}
+		if good != want {
+			t.Errorf("round %d: %d got through, want %d", round, good, want)
+		}
+	}
+}
+
+// windowsAtOnce: a full window is full from the first event on, not little by little.
+func windowsAtOnce(t *testing.T, b *backend) {
+	for n := 1; n <= throttle.Exact+3; n += 6 {
+		key, w := uuid.NewString(), throttle.Window{N: n, Per: time.Hour}
+		let := 0
+		for range 2 * n {
+			wait, err := b.db.Hit(bg, key, []throttle.Window{w}, Start)
+			ok(t, err)
+			if wait == 0 {
+				let++
+			}
+		}
+		if want := map[bool]int{true: n, false: w.Burst()}[n <= throttle.Exact]; let != want {
+			t.Errorf("%d of %d at once, want %d", let, n, want)
 		}
 	}
 }

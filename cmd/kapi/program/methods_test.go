@@ -48,7 +48,7 @@ type standin struct {
 }
 
 func (s standin) Info() factors.Info {
-	return factors.Info{Name: s.name, Stage: factors.First, Order: 90}
+	return factors.Info{Name: s.name, Stage: factors.First, Order: 90, Level: s.level}
 }
 
 func (standin) Begin(context.Context, factors.Try) (factors.Challenge, error) {
