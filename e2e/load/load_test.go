@@ -39,7 +39,8 @@ var operations = []struct {
 // atOnce visitors keep the server busy: a server that is woken for each request would mostly be measured waking up.
 const atOnce = 8
 
-// BenchmarkOperations measures on SQLite and on Postgres. BENCH_PEOPLE is how many people there are besides.
+// BenchmarkOperations measures on SQLite and on Postgres. BENCH_PEOPLE is how many people there are besides. With BENCH_WAIT nothing is measured
+// before that file is there: many people take long to make, and then the machine may be busy.
 func BenchmarkOperations(b *testing.B) {
 	for _, db := range []string{"sqlite", "postgres"} {
 		b.Run(db, func(b *testing.B) {

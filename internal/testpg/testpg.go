@@ -78,11 +78,22 @@ func (s *Server) AddressTCP(database string) string {
 	return fmt.Sprintf("postgres://kapi@127.0.0.1:%d/%s?sslmode=disable", s.Port, database)
 }
 
+// Tidy does what autovacuum, which is off here, would have done to a database by and by.
+func Tidy(tb testing.TB, address string) {
+	tb.Helper()
+	run(tb, address, 10*time.Minute, "VACUUM (ANALYZE)")
+}
+
 func (s *Server) run(tb testing.TB, sql string) {
 	tb.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	run(tb, s.Address("postgres"), time.Minute, sql)
+}
+
+func run(tb testing.TB, address string, most time.Duration, sql string) {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), most)
 	defer cancel()
-	c, err := pgx.Connect(ctx, s.Address("postgres"))
+	c, err := pgx.Connect(ctx, address)
 	if err == nil {
 		defer c.Close(ctx)
 		_, err = c.Exec(ctx, sql)
