@@ -45,7 +45,9 @@ func (db *DB) oneGrant(ctx context.Context, op, query string, args []any, also .
 	return db.grant(&r)
 }
 
-// CreateGrant stores a grant with its code.
+// CreateGrant stores a grant with its code, while its session lasts; else fault.ErrConflict, which inside Atomically may show only at
+// its end. The session stays locked until the commit, so whoever ends it meanwhile waits and then finds the grant to revoke: once the
+// end is acknowledged no code comes out of it.
 func (db *DB) CreateGrant(ctx context.Context, g grant.Grant) error {
 	if g.ID == "" || g.Client == "" || g.Account == "" || g.Session == "" || len(g.Code.Hash) == 0 {
 		return errEmpty("grant id, client, account, session or code")
@@ -54,11 +56,19 @@ func (db *DB) CreateGrant(ctx context.Context, g grant.Grant) error {
 	if err != nil {
 		return err
 	}
-	return db.later(ctx, "create grant", "INSERT INTO grants ("+grantColumns+", redeemed_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
+	query := createGrant
+	if db.dialect == postgres {
+		query = createGrantLocking
+	}
+	return db.laterOne(ctx, "create grant", query,
 		g.ID, g.Client, string(g.Account), g.Session, micros(g.SessionEnds), facts, g.Code.Hash, g.Code.RedirectURI, g.Code.Challenge,
-		micros(g.Code.ExpiresAt), g.Generation, micros(g.RotatedAt), micros(g.RefreshedBy), micros(g.RevokedAt), micros(g.CreatedAt))
+		micros(g.Code.ExpiresAt), g.Generation, micros(g.RotatedAt), micros(g.RefreshedBy), micros(g.RevokedAt), micros(g.CreatedAt), g.Session)
 }
 
+const createGrant = "INSERT INTO grants (" + grantColumns + ", redeemed_at) SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0 " +
+	"FROM sessions WHERE id = ? AND ended_at = 0"
+
+const createGrantLocking = createGrant + " FOR SHARE" // SQLite has one writer
 // standing holds of a grant whose session was not ended and whose account is active. Grants of an ended session are
 // revoked too; this closes the moment in which both happen at once.
 const standing = "revoked_at = 0 AND session_ends > ? " +

@@ -82,7 +82,8 @@ type Living struct {
 
 // Store keeps grants. Each method is one statement unless it says otherwise.
 type Store interface {
-	// CreateGrant stores a grant with its code.
+	// CreateGrant stores a grant with its code. fault.ErrConflict if its session has ended; whoever ends it at the same time revokes the
+	// grant too.
 	CreateGrant(ctx context.Context, g Grant) error
 	// RedeemCode consumes the code once, for exactly this client, redirect URI and challenge (RFC 6749 §4.1.3, RFC 7636
 	// §4.6), and returns its grant. fault.ErrNotFound if nothing matches; fault.ErrConflict (with the grant) if it was

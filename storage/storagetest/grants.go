@@ -1,6 +1,7 @@
 package storagetest
 
 import (
+	"context"
 	"errors"
 	"reflect"
 	"slices"
@@ -217,22 +218,29 @@ func living(t *testing.T, b *backend) {
 		t.Errorf("client_credentials: %+v", l)
 	}
 
-	// The session ends while a code is exchanged: whichever comes first, the token does not outlive it.
+	// The session ends while a grant is made: whichever comes first, nothing outlives it. Either it was there in time and is
+	// revoked, or it never was.
 	for range 20 {
 		r := Person(t, db)
 		s := Session(t, db, r.Account.ID)
 		a := grant.Access{Hash: secret.Hash(secret.Token()), Client: "rp1", IssuedAt: Start, ExpiresAt: Start.Add(time.Minute)}
-		_, errs := together(2, func(i int) error {
+		g := newGrant(s)
+		a.Grant = g.ID
+		var ended error
+		_, bad := together(2, func(i int) error {
 			if i == 0 {
-				return db.EndSession(bg, r.Account.ID, s.ID, Start)
+				ended = db.EndSession(bg, r.Account.ID, s.ID, Start)
+				return nil
 			}
-			g := newGrant(s)
-			a.Grant = g.ID
-			return errors.Join(db.CreateGrant(bg, g), db.CreateAccess(bg, a))
+			return db.Atomically(bg, func(ctx context.Context) error { return errors.Join(db.CreateGrant(ctx, g), db.CreateAccess(ctx, a)) })
 		})
-		ok(t, errors.Join(errs...))
+		ok(t, ended)
+		for _, err := range bad {
+			want(t, "a grant of an ended session", err, fault.ErrConflict)
+		}
 		_, err := db.Living(bg, a.Hash, Start)
 		want(t, "a token of an ended session", err, fault.ErrNotFound)
+		want(t, "another grant of it", db.CreateGrant(bg, newGrant(s)), fault.ErrConflict)
 	}
 }
 
