@@ -294,21 +294,28 @@ func (f *Factor) here(ctx context.Context, try factors.Try, d device, r request,
 		return r, f.unanswered(r)
 	}
 	m := moment{network: try.Network, agent: try.Agent}
-	if _, err := f.count(ctx, d, st.Ctr, m); err != nil {
-		if errors.Is(err, errBlocked) {
-			return r, fault.Wrap(fault.Denied, "device.copied", errors.Join(factors.ErrWrong, err))
-		}
-		return r, err
-	}
-	err = f.decide(ctx, nil, func(ctx context.Context) error { return f.pass(ctx, r, DoorHere, m) })
-	if errors.Is(err, errDecided) {
+	_, err = f.countAnd(ctx, d, st.Ctr, m, func(ctx context.Context) error { return f.pass(ctx, r, DoorHere, m) }, func(ctx context.Context) (bool, error) {
+		return f.passedHere(ctx, try, r) // the form was sent twice at once
+	})
+	switch {
+	case errors.Is(err, errBlocked):
+		return r, fault.Wrap(fault.Denied, "device.copied", errors.Join(factors.ErrWrong, err))
+	case errors.Is(err, fault.ErrConflict):
 		return r, fault.New(fault.Denied, "device.refused")
-	}
-	if err != nil {
+	case err != nil:
 		return r, err
 	}
 	r.Secret, r.Door = approved, DoorHere
 	return r, f.unpush(ctx, r)
+}
+
+// passedHere says whether a request was approved by this door since it was read.
+func (f *Factor) passedHere(ctx context.Context, try factors.Try, r request) (bool, error) {
+	now, err := f.find(ctx, try)
+	if errors.Is(err, fault.ErrConflict) {
+		return true, nil // and used up
+	}
+	return err == nil && now.ID == r.ID && now.approved() && now.Door == DoorHere, err
 }
 
 // unanswered says why there is no yes to give.

@@ -226,24 +226,52 @@ func (f *Factor) save(ctx context.Context, d device) (err error) {
 
 var errBlocked = errors.New("device: the counter was used: somebody has a copy of the key")
 
+// errMoved: the device was written meanwhile; what was to be written is tried anew.
+var errMoved = errors.New("device: written meanwhile")
+
 // count takes the device's counter forward to ctr. A number that was used before is what a copy of the key gives itself away
 // by: the device is blocked, and errBlocked says so. One conditional write.
+//
+// A number below the last one is that too, even if nobody used it. A window of numbers that may come late, as IPsec has it against replays
+// (RFC 4303 §3.4.3), would let a copy jump ahead by half of it and stay unseen while the device goes on below, or use a number that the
+// device left out and never be seen at all; and a device that sends one request at a time, as it must, has nothing that comes late
+// (docs/adr/0008).
 func (f *Factor) count(ctx context.Context, d device, ctr int64, m moment) (device, error) {
+	return f.countAnd(ctx, d, ctr, m, nil, nil)
+}
+
+// countAnd is count in one commit with what the number was for, where a browser may send the same signature anew: what was not done is
+// not counted either. done says whether this very signature was counted before, which is no sign of a copy.
+func (f *Factor) countAnd(ctx context.Context, d device, ctr int64, m moment, also func(context.Context) error, done func(context.Context) (bool, error)) (device, error) {
 	for range 20 {
 		if d.State != active {
 			return d, errBlocked
+		}
+		if ctr <= d.Counter && done != nil {
+			if yes, err := done(ctx); yes || err != nil {
+				return d, err
+			}
 		}
 		if ctr <= d.Counter {
 			return d, errors.Join(errBlocked, f.block(ctx, d, m))
 		}
 		next := d
 		next.Counter, next.Used = ctr, f.now().Unix()
-		err := f.save(ctx, next)
+		err := f.kit.Atomically(ctx, func(ctx context.Context) error {
+			err := f.save(ctx, next)
+			if errors.Is(err, fault.ErrConflict) {
+				return errMoved
+			}
+			if err != nil || also == nil {
+				return err
+			}
+			return also(ctx)
+		})
 		if err == nil {
 			next.Credential.Version++
 			return next, nil
 		}
-		if !errors.Is(err, fault.ErrConflict) {
+		if !errors.Is(err, errMoved) {
 			return d, err
 		}
 		if d, err = f.byID(ctx, d.ID); err != nil {
