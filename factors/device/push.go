@@ -97,7 +97,8 @@ type logMemo struct {
 	Sent   []int64          `json:"sent,omitempty"`  // seconds; for unknown browsers, the last ones
 	Known  []int64          `json:"known,omitempty"` // for known ones
 	Paused int64            `json:"paused,omitempty"`
-	Not    map[string]int64 `json:"not,omitempty"` // browsers that were not the person, until when they are blocked
+	Count  int64            `json:"count,omitempty"` // pushes ever granted
+	Not    map[string]int64 `json:"not,omitempty"`   // browsers that were not the person, until when they are blocked
 }
 
 func readLog(c factors.Credential) (l pushLog, err error) {
@@ -163,7 +164,7 @@ func (f *Factor) mayPush(ctx context.Context, try factors.Try, d device) (yes bo
 		if try.Known {
 			l.Known = recent(l.Known, now)
 			if yes = len(l.Known) < mostKnown; yes {
-				l.Known = append(l.Known, now.Unix())
+				l.Known, l.Count = append(l.Known, now.Unix()), l.Count+1
 			}
 			return yes
 		}
@@ -172,7 +173,7 @@ func (f *Factor) mayPush(ctx context.Context, try factors.Try, d device) (yes bo
 		}
 		l.Sent = recent(l.Sent, now)
 		if yes = len(l.Sent) < mostPushes; yes {
-			l.Sent = append(l.Sent, now.Unix())
+			l.Sent, l.Count = append(l.Sent, now.Unix()), l.Count+1
 		} else {
 			l.Paused, l.Sent, stopped = now.Add(Pause).Unix(), nil, true
 		}
@@ -208,12 +209,14 @@ func (f *Factor) unpush(ctx context.Context, r request) error {
 	})
 }
 
-// push puts the push of a request into the outbox. The wish to look at the list is all it says.
-func (f *Factor) push(ctx context.Context, try factors.Try, d device, r request) error {
+// push puts the push of a request into the outbox. The wish to look at the list is all it says. Requests that mean the same and are made at
+// once, so that none sees another wait, share one push: o is how it stood before, and knows of the same pushes for all of them. A later
+// one knows of more, and has its own, however soon the one before was answered.
+func (f *Factor) push(ctx context.Context, try factors.Try, o owned, r request) error {
 	if !r.Pushed {
 		return nil
 	}
-	to, err := json.Marshal(d.Push)
+	to, err := json.Marshal(o.device.Push)
 	if err != nil {
 		return err
 	}
@@ -222,8 +225,8 @@ func (f *Factor) push(ctx context.Context, try factors.Try, d device, r request)
 		return err
 	}
 	m := factors.PushMessage{Account: r.Account, To: string(to), Text: string(text), Ticket: r.ID, Deadline: r.until()}
-	m.Dedupe = fmt.Sprintf("device:%s:%s:%d:%d", r.Account, r.Like, r.CreatedAt.Unix()/int64(Life/time.Second), r.Sends)
-	if d.Platform == "web" {
+	m.Dedupe = fmt.Sprintf("device:%s:%s:%d:%d", r.Account, r.Like, r.CreatedAt.Unix()/int64(Life/time.Second), o.log.Count)
+	if o.device.Platform == "web" {
 		m.After = r.CreatedAt.Add(aside)
 	}
 	if err := f.kit.Push.Send(ctx, m); err != nil {

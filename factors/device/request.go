@@ -205,7 +205,7 @@ func (f *Factor) ask(ctx context.Context, try factors.Try, o owned, sends int) (
 				return err
 			}
 		}
-		return f.push(ctx, try, o.device, r)
+		return f.push(ctx, try, o, r)
 	})
 	return r, err
 }
