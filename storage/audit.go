@@ -53,9 +53,12 @@ func (db *DB) Record(ctx context.Context, e audit.Event) error {
 	if err != nil {
 		return err
 	}
-	return db.later(ctx, "record event", "INSERT INTO audit_pending ("+eventColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-		e.ID, micros(e.At), int64(version), string(e.Name), e.Outcome, e.Actor, e.Subject, e.Client, e.Session, e.Request, sealed)
+	return db.laterBeside(ctx, "record event", recordEvents, []any{
+		e.ID, micros(e.At), int64(version), string(e.Name), e.Outcome, e.Actor, e.Subject, e.Client, e.Session, e.Request, sealed,
+	})
 }
+
+var recordEvents = inserts("audit_pending", eventColumns, 11)
 
 func (db *DB) sealPersonal(ctx context.Context, e audit.Event) ([]byte, error) {
 	if e.Network == "" && e.Agent == "" && len(e.Details) == 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"gorm.io/gorm"
 
@@ -34,7 +35,7 @@ func (db *DB) exec(ctx context.Context, op, query string, args ...any) (n int64,
 func (db *DB) later(ctx context.Context, op, query string, args ...any) error {
 	if t := db.tx(ctx); t != nil && t.pipe != nil {
 		db.count(ctx, false)
-		t.pipe.queue = append(t.pipe.queue, queued{query, args})
+		t.pipe.queue = append(t.pipe.queue, queued{query: query, args: args})
 		return nil
 	}
 	_, err := db.exec(ctx, op, query, args...)
@@ -45,10 +46,39 @@ func (db *DB) later(ctx context.Context, op, query string, args ...any) error {
 func (db *DB) laterOne(ctx context.Context, op, query string, args ...any) error {
 	if t := db.tx(ctx); t != nil && t.pipe != nil {
 		db.count(ctx, false)
-		t.pipe.queue = append(t.pipe.queue, queued{exactlyOne(query), args})
+		t.pipe.queue = append(t.pipe.queue, queued{query: exactlyOne(query), args: args})
 		return nil
 	}
 	return one(db.exec(ctx, op, query, args...))
+}
+
+// mostTogether rows go with one insert.
+const mostTogether = 4
+
+// inserts are the statements that insert 1 to mostTogether rows.
+func inserts(table, columns string, n int) *[mostTogether]string {
+	var out [mostTogether]string
+	for i := range out {
+		out[i] = "INSERT INTO " + table + " (" + columns + ") VALUES " + strings.Repeat(", ("+marks(n)+")", i+1)[2:]
+	}
+	return &out
+}
+
+// laterBeside is later for one row of a table that gets several in one transaction: those that wait travel as one statement.
+func (db *DB) laterBeside(ctx context.Context, op string, insert *[mostTogether]string, row []any) error {
+	if t := db.tx(ctx); t != nil && t.pipe != nil {
+		for i := range t.pipe.queue {
+			q := &t.pipe.queue[i]
+			if have := len(q.args) / len(row); q.insert == insert && have < mostTogether {
+				q.query, q.args = insert[have], append(q.args, row...)
+				return nil
+			}
+		}
+		db.count(ctx, false)
+		t.pipe.queue = append(t.pipe.queue, queued{insert[0], row, insert})
+		return nil
+	}
+	return db.later(ctx, op, insert[0], row...)
 }
 
 // row runs a statement that gives one row; fault.ErrNotFound when it gives none. What begins with SELECT is a read.

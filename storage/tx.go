@@ -186,8 +186,9 @@ type pipe struct {
 
 // queued is a write nobody waits for.
 type queued struct {
-	query string
-	args  []any
+	query  string
+	args   []any
+	insert *[mostTogether]string // of rows that others may join; see laterBeside
 }
 
 // exactlyOne makes a write that changes no row fail at the server (division by zero), so that the COMMIT that travels

@@ -7,8 +7,11 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/kapi-id/kapi/internal/account"
 	"github.com/kapi-id/kapi/internal/audit"
@@ -20,6 +23,49 @@ func event(subject account.ID, name audit.Name, at time.Time) audit.Event {
 	return audit.Event{
 		At: at, Name: name, Outcome: "ok", Actor: string(subject), Subject: string(subject), Client: "rp1", Session: "s1", Request: "r1",
 		Network: "192.0.2.7", Agent: "Browser/1.0", Details: map[string]string{"factor": "password"},
+	}
+}
+
+// However many events one commit has, each is in the record once, as it was; and none of a commit that was undone.
+func eventsTogether(t *testing.T, b *backend) {
+	db := b.db
+	for n := range 10 {
+		for _, undone := range []bool{false, true} {
+			id := Person(t, db).Account.ID
+			var all []audit.Event
+			err := db.Atomically(bg, func(ctx context.Context) error {
+				all = nil // it may run twice
+				for i := range n {
+					e := event(id, audit.SigninFirst, Start.Add(time.Duration(i)*time.Second))
+					e.ID, e.Details = uuid.NewString(), map[string]string{"n": strconv.Itoa(i)}
+					all = append(all, e)
+					if err := db.Record(ctx, e); err != nil {
+						return err
+					}
+					if i == 6 { // a read, before which all that waits is sent
+						if _, err := db.Account(ctx, id); err != nil {
+							return err
+						}
+					}
+				}
+				if undone {
+					return fault.ErrConflict
+				}
+				return nil
+			})
+			if undone {
+				want(t, "undone", err, fault.ErrConflict)
+				all = nil
+			} else {
+				ok(t, err)
+			}
+			got, err := db.EventsOf(bg, string(id), nil, Start.Add(time.Hour), 20)
+			ok(t, err)
+			slices.Reverse(got)
+			if len(got) != len(all) || len(all) > 0 && !reflect.DeepEqual(got, all) {
+				t.Errorf("%d events, undone %v:\n got %+v\nwant %+v", n, undone, got, all)
+			}
+		}
 	}
 }
 
