@@ -133,7 +133,7 @@ func Run(t *testing.T, url func(testing.TB) string) {
 		{"Clients", registrations},
 		{"ClientCache", clientCache},
 		{"Watch", watch},
-		{"Audit", events},
+		{"Audit", events}, {"EventsTogether", eventsTogether},
 		{"Chain", chain},
 		{"ClientLogo", clientLogo},
 		{"Erasure", erasure},
