@@ -70,7 +70,8 @@ var checks = []check{
 	{"login_hint, ui_locales", "", hints},
 }
 
-// authorize begins a sign-in: one write, no read (OpenID Connect Core §3.1.2.1).
+// authorize begins a sign-in: one write, no read; and ends it where the session of this browser is enough, or nobody may be asked
+// (OpenID Connect Core §3.1.2.1).
 func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {
 	noStore(w)
 	params, err := s.parameters(w, r)
@@ -97,6 +98,9 @@ func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	t := signin.New(q.ask, secret.Hash(s.bind(w, r)), q.now)
+	if s.straight(w, r, t) {
+		return
+	}
 	if err := s.cfg.Transactions.CreateTransaction(r.Context(), t); err != nil {
 		s.cfg.Pages.Failure(w, r, q.ask.UILocales, err)
 		return

@@ -19,6 +19,7 @@ import (
 	"github.com/kapi-id/kapi/internal/grant"
 	"github.com/kapi-id/kapi/internal/secret"
 	"github.com/kapi-id/kapi/internal/signin"
+	"github.com/kapi-id/kapi/internal/web"
 )
 
 // finish answers the client, once, in the browser that started: what a sign-in ended as decides between a code and an
@@ -31,16 +32,44 @@ func (s *Server) finish(w http.ResponseWriter, r *http.Request) {
 		s.cfg.Pages.Failure(w, r, nil, errExpired)
 		return
 	}
-	code := secret.Token()
-	e := ending{id: uuid.NewString(), code: secret.Hash(code), agent: cut(r.UserAgent(), 256), now: s.now()}
+	e := s.newEnding(r)
 	err := s.cfg.Transactions.Atomically(r.Context(), func(ctx context.Context) (err error) {
 		if e.t, err = s.cfg.Transactions.FinishTransaction(ctx, id, secret.Hash(browser), e.now); err != nil {
 			return err
 		}
-		return s.conclude(ctx, &e)
+		return s.conclude(ctx, e)
 	})
+	s.answer(w, r, e, err)
+}
+
+// straight answers at once where no page has to be shown, for it is all the browser would be sent around for. The transaction is
+// the same, moved by the same rules and concluded by the same function; it only lives no longer than this request. ended is false where
+// the pages are to decide.
+func (s *Server) straight(w http.ResponseWriter, r *http.Request, t signin.Transaction) (ended bool) {
+	if s.cfg.Straight == nil {
+		return false
+	}
+	e := s.newEnding(r)
+	e.t = t
+	v := signin.Visit{
+		Browser: t.Browser, Session: s.cfg.Cookies.Get(r, web.SessionCookie), Network: web.Network(r.Context()), Agent: e.agent,
+		Request: web.RequestID(r.Context()),
+	}
+	ended, err := s.cfg.Straight(r.Context(), t, v, func(ctx context.Context, t signin.Transaction) error {
+		e.t = t
+		return s.conclude(ctx, e)
+	})
+	if err == nil && !ended || errors.Is(err, fault.ErrConflict) { // the session ended just now: the pages find none
+		return false
+	}
+	s.answer(w, r, e, err)
+	return true
+}
+
+// answer tells the client how it ended, or the person that it did not.
+func (s *Server) answer(w http.ResponseWriter, r *http.Request, e *ending, err error) {
 	switch {
-	case errors.Is(err, fault.ErrNotFound):
+	case errors.Is(err, fault.ErrNotFound), errors.Is(err, fault.ErrConflict): // answered before; the session has ended
 		s.cfg.Pages.Failure(w, r, e.t.Ask.UILocales, errExpired)
 	case err != nil:
 		s.cfg.Pages.Failure(w, r, e.t.Ask.UILocales, err)
@@ -49,7 +78,7 @@ func (s *Server) finish(w http.ResponseWriter, r *http.Request) {
 		s.deny(w, r, e.record.Answer, e.refusal.Error, e.refusal.Description)
 	default:
 		s.cfg.Meter("authorize", e.t.Ask.Client, "ok")
-		s.send(w, r, e.record.Answer, Field{"code", code})
+		s.send(w, r, e.record.Answer, Field{"code", e.code})
 	}
 }
 
@@ -58,13 +87,17 @@ var errExpired = fault.New(fault.Expired, "authorize.expired")
 // ending is how a transaction ends.
 type ending struct {
 	id    string // of the grant
-	code  []byte // hash
+	code  string
 	agent string
 	now   time.Time
 
 	t       signin.Transaction
 	record  record
 	refusal signin.Refusal
+}
+
+func (s *Server) newEnding(r *http.Request) *ending {
+	return &ending{id: uuid.NewString(), code: secret.Token(), agent: cut(r.UserAgent(), 256), now: s.now()}
 }
 
 // conclude turns the finished transaction into a grant with a code, or into a refusal.
@@ -86,7 +119,7 @@ func (s *Server) conclude(ctx context.Context, e *ending) error {
 	}
 	reached := signin.Reached(e.t.Proofs, e.t.Ceiling)
 	switch {
-	case reached == acr.None || e.t.Account == "" || e.t.Session == "":
+	case e.t.State != signin.Ready || reached == acr.None || e.t.Account == "" || e.t.Session == "":
 		return errors.New("a ready transaction without proofs, account or session")
 	case reached < e.t.Ask.Must: // the rules of a sign-in should not let this happen; nobody gets less than he insists on
 		e.refusal.Error = errUnmet
@@ -119,7 +152,7 @@ func (s *Server) grantOf(c clients.Client, e *ending, reached acr.Level) grant.G
 			Nonce: e.record.Nonce,
 		},
 		Code: grant.Code{
-			Hash: e.code, RedirectURI: e.record.Answer.RedirectURI, Challenge: e.record.Challenge, ExpiresAt: e.now.Add(grant.CodeLife),
+			Hash: secret.Hash(e.code), RedirectURI: e.record.Answer.RedirectURI, Challenge: e.record.Challenge, ExpiresAt: e.now.Add(grant.CodeLife),
 		},
 	}
 }

@@ -38,7 +38,7 @@ const (
 	pathSignin        = "/signin/" // + transaction; drawn by the pages
 )
 
-// Config is what a Server is made of. Meter, Log, Now and Quota may be left out.
+// Config is what a Server is made of. Straight, Meter, Log, Now and Quota may be left out.
 type Config struct {
 	Issuer       string // https, or http on loopback; no path, no trailing slash
 	MTLS         string // where clients can show certificates, in the same form; "" = nowhere
@@ -51,6 +51,8 @@ type Config struct {
 	Ring         *secret.Ring
 	Pages        Pages
 	Cookies      web.Cookies
+	// Straight ends a sign-in that shows no page (signin.Flow.Straight). nil = every sign-in goes by way of the pages.
+	Straight func(ctx context.Context, t signin.Transaction, v signin.Visit, end func(context.Context, signin.Transaction) error) (ended bool, err error)
 	// Quota is how many requests in a second one client may send to this replica, with a burst of twice as many. At
 	// /authorize, where anybody can name any client, it holds per client and network. 0 = DefaultQuota, < 0 = no limit.
 	Quota int
