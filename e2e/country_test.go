@@ -211,7 +211,9 @@ func (c *Country) clients() any {
 	}
 	asking := client("asking", "Third Institution", "Üçüncü Kurum", c.Asking)
 	asking["kapi_consent"] = "once"
-	return []any{client("ssi-portal", "SSI Notification Portal", "SGK Bildirim Portalı", c.Portal), client("second", "Second Institution", "İkinci Kurum", c.Second), asking}
+	own := client("ssi-portal", "SSI Notification Portal", "SGK Bildirim Portalı", c.Portal)
+	own["kapi_logo"] = c.logo()
+	return []any{own, client("second", "Second Institution", "İkinci Kurum", c.Second), asking}
 }
 
 func (c *Country) file(name string, content any) string {
@@ -225,6 +227,19 @@ func (c *Country) file(name string, content any) string {
 		c.t.Fatal(err)
 	}
 	return path
+}
+
+// logo puts the picture of the demo beside the files of this country, and says its name.
+func (c *Country) logo() string {
+	c.t.Helper()
+	b, err := os.ReadFile("../cmd/kapi/program/demo_logo.png")
+	if err == nil {
+		err = os.WriteFile(filepath.Join(c.dir, "logo.png"), b, 0o600)
+	}
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return "logo.png"
 }
 
 // kapi runs a command of the program to its end.

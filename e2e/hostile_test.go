@@ -43,6 +43,16 @@ func TestT1_HostileNames(t *testing.T) {
 		}
 	}
 	b.SignsIn(ayse).Confirms(c, ayse).See(`javascript:alert(1)`) // and on the consent page
+
+	// The picture of an honest one is seen under the same policy; where there is none its initial stands.
+	b = Visit(t, How{}).Open(c.Portal + "/login")
+	width, err := step(b, call[int](`function(css) { const img = document.querySelector(css); return img?.complete ? img.naturalWidth : 0 }`, ".service img"))
+	if b.do("look at the logo", err); width != 128 {
+		t.Errorf("a logo of %d pixels", width)
+	}
+	if b.Open(c.Second + "/login"); b.Has(".service img") || !b.Has(".service span.tile") {
+		t.Error("a service without a logo has no initial")
+	}
 }
 
 // knows waits until the running server has seen what a command changed beside it, which takes up to two seconds.

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"net"
@@ -52,6 +53,7 @@ type Kapi struct {
 	Hashes   *atomic.Int64             // Argon2id runs begun
 	Paused   *atomic.Int64             // nanoseconds asked of the pause
 	Pick     func(r *http.Request) int // which replica answers; round robin at first
+	Pictures fs.FS                     // what kapi_logo of client files may name; nil = nothing
 	stop     context.CancelFunc
 }
 
@@ -198,7 +200,7 @@ func (k *Kapi) People(file string) {
 // Clients applies a client file and makes every replica see it.
 func (k *Kapi) Clients(file string) {
 	k.T.Helper()
-	if err := k.App().ApplyClients(context.Background(), strings.NewReader(file), io.Discard); err != nil {
+	if err := k.App().ApplyClientsIn(context.Background(), strings.NewReader(file), k.Pictures, io.Discard); err != nil {
 		k.T.Fatal(err)
 	}
 	for _, a := range k.Replicas {

@@ -146,6 +146,11 @@ func inspect(t *testing.T, s spoken, secure bool) {
 	if static := strings.HasPrefix(s.Path, "/static/") && s.Status == http.StatusOK; !static && s.Method != http.MethodOptions && s.Path != "/keys" && s.Path != "/.well-known/openid-configuration" {
 		if s.Status == http.StatusOK && (s.Path == "/app/worker.js" || s.Path == "/app/manifest.webmanifest") { // the same for everybody, asked for anew each time
 			want("Cache-Control", "no-cache")
+		} else if s.Status == http.StatusOK && strings.HasPrefix(s.Path, "/logo/") { // a picture of this hash, for ever, and nothing else
+			for name, value := range map[string]string{"Cache-Control": "public, max-age=31536000, immutable", "Content-Type": "image/png", "X-Content-Type-Options": "nosniff",
+				"Content-Security-Policy": "default-src 'none'; sandbox", "Cross-Origin-Resource-Policy": "same-origin"} {
+				want(name, value)
+			}
 		} else {
 			want("Cache-Control", "no-store")
 		}

@@ -1,12 +1,18 @@
 package program_test
 
 import (
+	"bytes"
+	"encoding/binary"
 	"encoding/json"
+	"errors"
+	"hash/crc32"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"unicode"
 
 	"github.com/kapi-id/kapi/internal/htmlcheck"
@@ -78,6 +84,64 @@ func TestT1_HostileInstitution(t *testing.T) {
 		if strings.Contains(b.Body, "<script>alert") || strings.Contains(b.Body, "<svg onload") {
 			t.Error("script on the page of signing out")
 		}
+	}
+}
+
+// T1: a logo is a picture that Kapi painted, or it is refused; nothing that came with it is ever served, and nothing fetched.
+func TestT1_HostileLogo(t *testing.T) {
+	t.Parallel()
+	k := testkapi.Start(t, testkapi.Options{})
+	const script = "<script>alert('logo')</script>"
+	good, hash := picture(t, 5)
+	bomb := bytes.Clone(good)
+	binary.BigEndian.PutUint32(bomb[16:], 30000)
+	binary.BigEndian.PutUint32(bomb[20:], 30000)
+	binary.BigEndian.PutUint32(bomb[29:], crc32.ChecksumIEEE(bomb[12:29]))
+	file := func(b []byte) *fstest.MapFile { return &fstest.MapFile{Data: b} }
+	k.Pictures = fstest.MapFS{
+		"good.png": file(good), "polyglot.png": file(append(bytes.Clone(good), script...)), "bomb.png": file(bomb), "cut.png": file(good[:len(good)/2]),
+		"svg.png":  file([]byte(`<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"><script>alert(1)</script></svg>`)),
+		"page.png": file([]byte("<!doctype html>" + script)), "giant.png": file(make([]byte, 300<<10)), "moving.gif": file([]byte("GIF89a" + script)),
+	}
+	fetched := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the picture was fetched") }))
+	defer fetched.Close()
+	apply := func(member, logo string) error {
+		b, err := json.Marshal([]any{map[string]any{"client_id": "hostile", "client_secret": "a secret of hostile that is long enough for anybody",
+			"redirect_uris": []string{"https://hostile.example/cb"}, member: logo}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = k.App().ApplyClientsIn(t.Context(), bytes.NewReader(b), k.Pictures, io.Discard)
+		return errors.Join(err, k.App().Refresh(t.Context()))
+	}
+	if err := apply("kapi_logo", "good.png"); err != nil {
+		t.Fatal(err)
+	}
+	rp := k.RP("shown", map[string]any{"kapi_logo": "polyglot.png"})
+	here := "/logo/" + hash + ".png"
+	for _, logo := range []string{"svg.png", "page.png", "bomb.png", "cut.png", "giant.png", "moving.gif", "../../etc/passwd", "/etc/passwd", "nothing.png", ".",
+		"javascript:alert(1)", "data:image/svg+xml,<svg/>", fetched.URL + "/logo.png", strings.TrimPrefix(fetched.URL, "http:"), "sha256:" + hash, `x" onerror="alert(1)`} {
+		if apply("kapi_logo", logo) == nil {
+			t.Errorf("%q was registered", logo)
+		}
+	}
+	for _, member := range []string{"logo_uri", "policy_uri", "tos_uri", "client_uri", "initiate_login_uri"} {
+		if apply(member, fetched.URL+"/logo.png") == nil {
+			t.Errorf("%s was registered", member)
+		}
+	}
+	// What was registered before stands, and of the file that is two things at once there is only the picture.
+	b := testkapi.NewBrowser(t).Open(rp.URL())
+	if src, initial := strip(t, b.Body); src != here || initial != "" {
+		t.Errorf("the strip has %q and %q", src, initial)
+	}
+	r := send(t, b, http.MethodGet, k.URL+here, nil, "Accept", "text/html")
+	if r.Status != http.StatusOK || r.Body != string(good) || strings.Contains(r.Body, "alert") {
+		t.Errorf("%d, %d bytes", r.Status, len(r.Body))
+	}
+	inspect(t, spoken{Method: http.MethodGet, Path: here, Status: r.Status, Header: r.Header, Body: r.Body}, false)
+	if r := send(t, nil, http.MethodGet, k.URL+strings.TrimSuffix(here, ".png")+".svg", nil); r.Status != http.StatusNotFound {
+		t.Errorf("as SVG: %d", r.Status)
 	}
 }
 

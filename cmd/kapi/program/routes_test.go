@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/gorilla/mux"
@@ -103,6 +104,9 @@ func (s scene) fill(t *testing.T, k *testkapi.Kapi, template string) []string {
 		values = append(values, "nothing")
 	case name == "act":
 		values = []string{"save", "remove", "nothing"}
+	case name == "hash":
+		_, logo := picture(t, 7)
+		values = []string{logo, strings.Repeat("0", 64)}
 	case name == "handle":
 		values = []string{s.handle}
 	case name == "link":
@@ -132,7 +136,9 @@ func newCompany(t *testing.T) *company {
 	t.Helper()
 	c := &company{t: t, i: 10}
 	c.country = startSIM(t, false, func(o *testkapi.Options) { o.Host = "localhost" })
-	c.rp = c.RP("ssi", map[string]any{"kapi_consent": "always"})
+	logo, _ := picture(t, 7)
+	c.Pictures = fstest.MapFS{"logo.png": {Data: logo}}
+	c.rp = c.RP("ssi", map[string]any{"kapi_consent": "always", "kapi_logo": "logo.png"})
 	return c
 }
 
