@@ -260,7 +260,7 @@ func (c *Country) kapi(args ...string) string {
 }
 
 // serve starts a replica. What it wrote must be free of errors and of secrets in the end.
-func (c *Country) serve(path string) *replica {
+func (c *Country) serve(path string, env ...string) *replica {
 	c.t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -268,7 +268,7 @@ func (c *Country) serve(path string) *replica {
 	}
 	r := &replica{Cmd: exec.Command(path, "serve"), address: l.Addr().String(), log: &journal{}, gone: make(chan struct{})}
 	l.Close()
-	r.Env = append(c.env, "KAPI_LISTEN="+r.address)
+	r.Env = append(append(env, c.env...), "KAPI_LISTEN="+r.address)
 	r.Stdout, r.Stderr = r.log, r.log
 	dieWithUs(r.Cmd)
 	if err := r.Start(); err != nil {

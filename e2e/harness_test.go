@@ -10,6 +10,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if clock := os.Getenv(stronglyEnv); clock != "" {
+		os.Exit(serveStrongly(clock))
+	}
 	code := m.Run()
 	stopChrome()
 	cleanBinary()

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/kapi-id/kapi/internal/failpoint"
+	"github.com/kapi-id/kapi/internal/fault"
 )
 
 // Times of the worker.
@@ -409,13 +410,18 @@ func (w *Worker) back(ctx context.Context, m Message, f *Failure) {
 	time.AfterFunc(wait, w.Wake)
 }
 
-// store tells the outbox, trying again a few times since the call to the gateway cannot be undone.
+// store tells the outbox, trying again a few times since the call to the gateway cannot be undone. A message that somebody has closed since, or
+// took over because this machine stood still for longer than it had claimed it, stays as they left it.
 func (w *Worker) store(ctx context.Context, m Message, fn func(context.Context) error) {
 	ctx = context.WithoutCancel(ctx)
 	var errs error
 	for range 3 {
 		err := fn(ctx)
 		if err == nil {
+			return
+		}
+		if errors.Is(err, fault.ErrConflict) {
+			w.log.Warn("outbox: closed by another meanwhile", "id", m.ID)
 			return
 		}
 		errs = errors.Join(errs, err)

@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kapi-id/kapi/factors"
 	"github.com/kapi-id/kapi/internal/testkapi"
 )
 
@@ -94,7 +93,7 @@ func TestS2_SwitchingTheLine(t *testing.T) {
 // first factor and the device; the strong one ends the lock.
 func TestF3_DeviceAndStrongFactorBesideTheLock(t *testing.T) {
 	t.Parallel()
-	o := testkapi.Options{Factors: func(kit func(string) factors.Kit) []factors.Factor { return []factors.Factor{strong{kit("signature")}} }}
+	o := testkapi.Options{Factors: testkapi.Signature}
 	testkapi.Each(t, o, func(t *testing.T, k *testkapi.Kapi) {
 		k.People(people)
 		d := freshly(t, k).Registered(k, "Ayşe's phone")

@@ -2,7 +2,6 @@ package program_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -12,46 +11,13 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"testing/fstest"
 	"time"
 
-	"io/fs"
-
 	"github.com/kapi-id/kapi/cmd/kapi/program"
-	"github.com/kapi-id/kapi/factors"
-	"github.com/kapi-id/kapi/internal/acr"
 	"github.com/kapi-id/kapi/internal/notify"
 	"github.com/kapi-id/kapi/internal/sim/operator"
 	"github.com/kapi-id/kapi/internal/testkapi"
 )
-
-// strong is a first factor that stands for a signature or a card: whoever types "signed" has signed.
-type strong struct{ kit factors.Kit }
-
-func (strong) Info() factors.Info {
-	return factors.Info{Name: "signature", Stage: factors.First, Order: 90}
-}
-
-func (strong) Begin(context.Context, factors.Try) (factors.Challenge, error) {
-	return factors.Challenge{Page: &factors.Page{}}, nil
-}
-
-func (f strong) Verify(_ context.Context, try factors.Try, answer factors.Answer) (factors.Proof, error) {
-	if answer.Get("signature") != "signed" || try.Account == "" {
-		return factors.Proof{}, factors.ErrWrong
-	}
-	return factors.Proof{Factor: "signature", Account: try.Account, Stage: factors.First, Kinds: factors.Have | factors.Know, Channel: factors.Here, Level: acr.High,
-		AMR: []string{"sc", "hwk", "pin"}, At: f.kit.Now()}, nil
-}
-
-func (strong) Pages() fs.FS {
-	return fstest.MapFS{
-		"page.html": {Data: []byte(`{{define "heading"}}{{t "signature.heading"}}{{end}}{{define "factor-page"}}{{template "input" (field . "national_id" "label" "signature.number")}}` +
-			`{{template "input" (field . "signature" "label" "signature.sign")}}{{end}}`)},
-		"words.json": {Data: []byte(`{"factor.signature":{"tr":"İmza","en":"Signature"},"signature.heading":{"tr":"İmzalayın","en":"Sign"},
-			"signature.number":{"tr":"Kimlik numarası","en":"ID number"},"signature.sign":{"tr":"İmza","en":"Signature"}}`)},
-	}
-}
 
 const ayseMail, eventToken = "ayse@example.org", "a-token-of-the-operator-that-nobody-guesses"
 
@@ -93,7 +59,7 @@ func startSIM(t *testing.T, postgres bool, change func(*testkapi.Options)) *coun
 	server := httptest.NewServer(c.op)
 	t.Cleanup(server.Close)
 	o := testkapi.Options{
-		Postgres: postgres, Factors: func(kit func(string) factors.Kit) []factors.Factor { return []factors.Factor{strong{kit("signature")}} },
+		Postgres: postgres, Factors: testkapi.Signature,
 		Settings: map[string]string{
 			"SIM_SWAP":   "http://kapi:s@" + strings.TrimPrefix(server.URL, "http://") + "/sim-swap/v2#token=" + server.URL + "/token",
 			"SIM_EVENTS": "bearer:" + eventToken,
