@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -19,7 +20,8 @@ type pushCmd struct {
 }
 
 func (c *pushCmd) Help() string {
-	return `POST /subscribe gives out a Web Push subscription, as a browser would; GET /pushes lists what arrived, decrypted.
+	return `POST /subscribe gives out a Web Push subscription, as a browser would; GET /pushes lists what arrived, decrypted. A real Firefox has its pushes
+from here where its dom.push.serverURL is ws://HOST:PORT/line and dom.push.testing.allowInsecureServerURL is true.
 
 Example: sim push --listen 127.0.0.1:8084 --phone http://127.0.0.1:8082
 
@@ -47,7 +49,7 @@ func (c *pushCmd) show() func(push.Push) {
 	}
 	client := &http.Client{Timeout: 2 * time.Second}
 	return func(p push.Push) {
-		body, err := json.Marshal(map[string]string{"channel": "push", "from": "KAPI", "to": p.Kind + " …" + p.To[max(0, len(p.To)-8):], "text": p.Data})
+		body, err := json.Marshal(map[string]string{"channel": "push", "from": "KAPI", "to": p.Kind + " …" + p.To[max(0, len(p.To)-8):], "text": cmp.Or(p.Data, "sealed for the browser")})
 		if err != nil {
 			return
 		}

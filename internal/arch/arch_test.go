@@ -66,6 +66,7 @@ var homes = map[string][]string{
 	"github.com/nyaruka/phonenumbers":      {"internal/contact"},
 	"github.com/oschwald/maxminddb-golang": {"internal/place"},
 	"golang.org/x/net/netutil":             {"internal/web"},
+	"golang.org/x/net/websocket":           {"internal/sim"},
 }
 
 // Test files may reach for the fakes and the real databases.

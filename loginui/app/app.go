@@ -109,14 +109,15 @@ func (h *Handler) state(w http.ResponseWriter, r *http.Request) error {
 	return json.NewEncoder(w).Encode(reader)
 }
 
-// static serves what is ours and may be asked for again any time. The policy is the worker's own: it loads our scripts and asks us.
+// static serves what is ours and may be asked for again any time. The policy is the worker's own: it loads our scripts, asks us, and shows our
+// icon on a notification (Firefox fetches that by the worker's policy).
 func (h *Handler) static(kind string, body func(*http.Request) []byte) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		head := w.Header()
 		head.Set("Content-Type", kind)
 		head.Set("X-Content-Type-Options", "nosniff")
 		head.Set("Cross-Origin-Resource-Policy", "same-origin")
-		head.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; connect-src 'self'")
+		head.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; connect-src 'self'; img-src 'self'")
 		head.Set("Service-Worker-Allowed", Path)
 		head.Set("Cache-Control", "no-cache")
 		head.Set("Vary", "Cookie, Accept-Language")

@@ -178,7 +178,7 @@ func TestWorker(t *testing.T) {
 	w := s.get(Path+"/worker.js", "en")
 	head, body := w.Header(), w.Body.String()
 	if w.Code != 200 || !strings.HasPrefix(head.Get("Content-Type"), "text/javascript") || head.Get("Service-Worker-Allowed") != Path || head.Get("Cache-Control") != "no-cache" ||
-		head.Get("Content-Security-Policy") != "default-src 'none'; script-src 'self'; connect-src 'self'" {
+		head.Get("Content-Security-Policy") != "default-src 'none'; script-src 'self'; connect-src 'self'; img-src 'self'" {
 		t.Errorf("%d %v", w.Code, head)
 	}
 	if s.get(Path+"/worker.js", "tr").Body.String() != body {

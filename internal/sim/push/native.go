@@ -159,7 +159,7 @@ func isJSON(r *http.Request) bool {
 	return err == nil && kind == "application/json"
 }
 
-var apnsID = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+var uuidForm = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 
 func (s *Service) apns(w http.ResponseWriter, r *http.Request) {
 	reason := func(status int, why string) {
@@ -184,7 +184,7 @@ func (s *Service) apns(w http.ResponseWriter, r *http.Request) {
 	case len(r.Header.Get("Apns-Collapse-Id")) > 64:
 		reason(http.StatusBadRequest, "BadCollapseId")
 		return
-	case r.Header.Get("Apns-Id") != "" && !apnsID.MatchString(r.Header.Get("Apns-Id")):
+	case r.Header.Get("Apns-Id") != "" && !uuidForm.MatchString(r.Header.Get("Apns-Id")):
 		reason(http.StatusBadRequest, "BadMessageId")
 		return
 	case json.NewDecoder(r.Body).Decode(&in) != nil || in["aps"] == nil:

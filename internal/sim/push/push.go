@@ -1,5 +1,6 @@
 // Package push owns the simulated push services of the demo and the tests: Web Push (RFC 8030, 8291, 8292), FCM HTTP v1, APNs and Huawei
-// Push Kit, each held to what its documentation asks of a sender, decrypting what is encrypted, and failing on demand.
+// Push Kit, each held to what its documentation asks of a sender, decrypting what is encrypted, and failing on demand. A real Firefox can have its
+// pushes from it too (LinePath): those it cannot read, only the browser can.
 // Enter with New. It keeps everything in memory, bounded, and refuses what the real ones refuse. It belongs on loopback.
 package push
 
@@ -7,7 +8,6 @@ import (
 	"crypto/ecdh"
 	"crypto/rand"
 	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -24,10 +24,13 @@ type Push struct {
 	At      time.Time `json:"at"`
 	Kind    string    `json:"kind"` // webpush, fcm, apns or hms
 	To      string    `json:"to"`   // the id of the subscription
-	Data    string    `json:"data"` // what the app gets, decrypted
+	Data    string    `json:"data"` // what the app gets, decrypted; "" = a real browser's
 	Seconds int       `json:"seconds"`
 	Urgent  bool      `json:"urgent"`
-	Topic   string    `json:"topic"` // of those with one topic, an app that is off gets the last
+	Topic   string    `json:"topic"`         // of those with one topic, an app that is off gets the last
+	Ack     string    `json:"ack,omitempty"` // of a real browser, which keeps Data to itself: what it made of the push; "" = nothing yet
+
+	version string // as that browser knows the push
 }
 
 // Trouble is a way to fail.
@@ -85,6 +88,9 @@ type Service struct {
 	grants  map[string]time.Time
 	made    int      // tokens given or seen
 	seen    []string // provider tokens of APNs
+
+	browsers map[string]*browser // by the id that they say hello with
+	visitors []string            // their ids, oldest first
 }
 
 // app is one that can be pushed to.
@@ -93,6 +99,9 @@ type app struct {
 	key  *ecdh.PrivateKey // webpush
 	auth []byte
 	gone bool
+
+	browser, channel string // webpush of a real browser, which has key and auth itself
+	sender           string // base64url of the VAPID key that may push; "" = any
 }
 
 // New returns services without apps that work.
@@ -100,11 +109,13 @@ func New(c Config) *Service {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	s := &Service{c: c, mux: http.NewServeMux(), over: make(chan struct{}), apps: map[string]*app{}, trouble: None, grants: map[string]time.Time{}}
+	s := &Service{c: c, mux: http.NewServeMux(), over: make(chan struct{}), apps: map[string]*app{}, trouble: None, grants: map[string]time.Time{},
+		browsers: map[string]*browser{}}
 	s.mux.HandleFunc("GET /pushes", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, s.Pushes()) })
 	s.mux.HandleFunc("POST /subscribe", s.subscribe)
 	s.mux.HandleFunc("POST /trouble", s.setTrouble)
 	s.mux.HandleFunc("POST /push/{id}", s.webpush)
+	s.mux.HandleFunc("GET "+LinePath, s.line)
 	s.front = desk.Front("push service", s.mux)
 	s.mux.HandleFunc("POST /token", s.googleToken)
 	s.mux.HandleFunc("POST /v1/projects/{project}/messages:send", s.fcm)
@@ -164,9 +175,7 @@ func (s *Service) Tokens() int {
 
 // Install is what an app does: it gets a subscription. base is the address of this service; kind is webpush, fcm, apns or hms.
 func (s *Service) Install(base, kind string) map[string]string {
-	id := make([]byte, 32)
-	rand.Read(id)
-	a, name := &app{kind: kind}, hex.EncodeToString(id)
+	a, name := &app{kind: kind}, random(32)
 	sub := map[string]string{"kind": kind, "token": name}
 	if kind == "webpush" {
 		key, err := ecdh.P256().GenerateKey(rand.Reader)
@@ -182,12 +191,17 @@ func (s *Service) Install(base, kind string) map[string]string {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.add(name, a)
+	return sub
+}
+
+// add keeps an app. The caller holds the lock.
+func (s *Service) add(name string, a *app) {
 	s.apps[name] = a
 	if s.order = append(s.order, name); len(s.order) > mostApps {
 		delete(s.apps, s.order[0])
 		s.order = s.order[1:]
 	}
-	return sub
 }
 
 // Remove is what happens when a person throws the app away: its subscription is over.
@@ -212,11 +226,7 @@ func (s *Service) subscribe(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "kind is webpush, fcm, apns or hms", http.StatusBadRequest)
 		return
 	}
-	scheme := "http"
-	if r.TLS != nil {
-		scheme = "https"
-	}
-	answer(w, http.StatusCreated, s.Install(scheme+"://"+r.Host, kind))
+	answer(w, http.StatusCreated, s.Install(base(r), kind))
 }
 
 func (s *Service) setTrouble(w http.ResponseWriter, r *http.Request) {

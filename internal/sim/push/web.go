@@ -43,8 +43,12 @@ func (s *Service) takeWebPush(w http.ResponseWriter, r *http.Request) (int, erro
 	if !ok {
 		return http.StatusNotFound, errors.New("no such subscription")
 	}
-	if err := vapid(r, time.Now()); err != nil {
+	sender, err := vapid(r, time.Now())
+	if err != nil {
 		return http.StatusForbidden, err
+	}
+	if a.sender != "" && a.sender != sender { // RFC 8292 §4.2
+		return http.StatusForbidden, errors.New("the subscription is another sender's")
 	}
 	ttl, err := strconv.Atoi(r.Header.Get("TTL"))
 	if err != nil || ttl < 0 {
@@ -67,21 +71,27 @@ func (s *Service) takeWebPush(w http.ResponseWriter, r *http.Request) (int, erro
 	if s.fails(w, r, a.gone, refuse) {
 		return 0, nil
 	}
-	plain, err := Decrypt(a.key, a.auth, body)
-	if err != nil { // a real service cannot know; the browser throws it away
-		return http.StatusBadRequest, err
+	p := Push{Kind: "webpush", To: r.PathValue("id"), Seconds: ttl, Urgent: urgency == "high", Topic: topic}
+	if a.browser != "" {
+		s.post(a, body, p)
+	} else {
+		plain, err := Decrypt(a.key, a.auth, body)
+		if err != nil { // a real service cannot know; the browser throws it away
+			return http.StatusBadRequest, err
+		}
+		p.Data = string(plain)
+		s.deliver(p)
 	}
-	s.deliver(Push{Kind: "webpush", To: r.PathValue("id"), Data: string(plain), Seconds: ttl, Urgent: urgency == "high", Topic: topic})
 	w.Header().Set("Location", "/message/"+r.PathValue("id"))
 	w.WriteHeader(http.StatusCreated)
 	return 0, nil
 }
 
-// vapid checks who sends (RFC 8292 §2, §3).
-func vapid(r *http.Request, now time.Time) error {
+// vapid checks who sends (RFC 8292 §2, §3) and returns the key, base64url.
+func vapid(r *http.Request, now time.Time) (sender string, err error) {
 	params, ok := strings.CutPrefix(r.Header.Get("Authorization"), "vapid ")
 	if !ok {
-		return errors.New("no vapid")
+		return "", errors.New("no vapid")
 	}
 	values := map[string]string{}
 	for p := range strings.SplitSeq(params, ",") {
@@ -90,11 +100,11 @@ func vapid(r *http.Request, now time.Time) error {
 	}
 	point, err := base64.RawURLEncoding.DecodeString(values["k"])
 	if err != nil {
-		return errors.New("k is no base64url")
+		return "", errors.New("k is no base64url")
 	}
 	key, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), point)
 	if err != nil {
-		return fmt.Errorf("k is no point: %w", err)
+		return "", fmt.Errorf("k is no point: %w", err)
 	}
 	var claims struct {
 		Aud string `json:"aud"`
@@ -102,24 +112,20 @@ func vapid(r *http.Request, now time.Time) error {
 		Sub string `json:"sub"`
 	}
 	if err := verify(values["t"], jose.ES256, key, &claims); err != nil {
-		return err
-	}
-	scheme := "http"
-	if r.TLS != nil {
-		scheme = "https"
+		return "", err
 	}
 	left := time.Unix(claims.Exp, 0).Sub(now)
 	switch {
-	case claims.Aud != scheme+"://"+r.Host:
-		return errors.New("aud is not this service")
+	case claims.Aud != base(r):
+		return "", errors.New("aud is not this service")
 	case left <= 0 || left > 24*time.Hour:
-		return errors.New("exp is over, or more than a day away")
+		return "", errors.New("exp is over, or more than a day away")
 	case !strings.HasPrefix(claims.Sub, "https:") && !strings.HasPrefix(claims.Sub, "mailto:"):
-		return errors.New("sub is nobody to ask")
+		return "", errors.New("sub is nobody to ask")
 	case strings.HasPrefix(claims.Sub, "mailto:") && !strings.Contains(claims.Sub, "@"):
-		return errors.New("sub is no address")
+		return "", errors.New("sub is no address")
 	}
-	return nil
+	return values["k"], nil
 }
 
 // verify checks a JWT of one algorithm and reads its claims.

@@ -45,6 +45,7 @@ type world struct {
 	*sim.Service
 	url      string
 	roots    *x509.CertPool
+	sender   string // whom a browser subscribes for
 	gateways map[string]notify.Gateway
 	mu       sync.Mutex
 	at       time.Time
@@ -93,6 +94,7 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.sender = key.Public()
 	add := func(kind string, g notify.Gateway, err error) {
 		t.Helper()
 		if err != nil {
