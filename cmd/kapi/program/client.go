@@ -21,6 +21,7 @@ type clientCmd struct {
 	List         clientListCmd   `cmd:"" help:"List the clients."`
 	Show         clientShowCmd   `cmd:"" help:"Show one client, without secrets."`
 	RotateSecret clientRotateCmd `cmd:"" help:"Give a client a new secret."`
+	JWK          clientJWKCmd    `cmd:"" name:"jwk" help:"Turn a client's certificate into members of its file."`
 }
 
 type clientApplyCmd struct {

@@ -56,7 +56,7 @@ func (a *App) mount(registry *factors.Registry, sentences *words.Catalogue) erro
 		return err
 	}
 	server, err := provider.New(provider.Config{
-		Issuer: a.Issuer, Clients: a.clients, Transactions: a.db, Grants: a.db, Sessions: a.db, Audit: a.record,
+		Issuer: a.Issuer, MTLS: a.MTLS, Clients: a.clients, Transactions: a.db, Grants: a.db, Sessions: a.db, Audit: a.record,
 		Keys: a.keys, Ring: a.ring, Pages: shown{visitors}, Cookies: a.cookies, Straight: a.Flow.Straight, Quota: a.Quota, Meter: a.metrics.meter, Now: a.now, Log: a.log,
 	})
 	if err != nil {
@@ -74,7 +74,7 @@ func (a *App) mount(registry *factors.Registry, sentences *words.Catalogue) erro
 	a.machines(r, registry)
 	loginui.Mount(r, pages, visitors, citizens, phone, recoveries)
 	a.Router = r
-	a.Handler = web.Chain(r, web.Options{Log: a.log, Trusted: a.TrustedProxies, Broken: pages.Broken})
+	a.Handler = web.Chain(a.apart(r), web.Options{Log: a.log, Trusted: a.TrustedProxies, CertHost: a.headerHost(), Broken: pages.Broken})
 	a.Metrics = a.metrics.handler()
 	return nil
 }

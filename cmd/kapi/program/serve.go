@@ -66,6 +66,9 @@ func (a *App) serve(ctx context.Context, drain time.Duration, more ...*http.Serv
 			return fmt.Errorf("KAPI_TLS_CERT and KAPI_TLS_KEY: %w", err)
 		}
 		main.TLSConfig = cert.config()
+		if a.MTLSListen != "" {
+			more = append(more, a.mtlsServer(cert))
+		}
 	}
 	servers := append([]*http.Server{main}, more...)
 	if a.MetricsListen != "" {

@@ -37,6 +37,8 @@ type Settings struct {
 	Push           pushSettings
 	TLSCert        string
 	TLSKey         string
+	MTLS           string // address where clients show certificates; "" = nowhere
+	MTLSListen     string // "" = a trusted proxy takes them
 	TrustedProxies []netip.Prefix
 	MetricsListen  string
 	GeoFile        string
@@ -89,6 +91,8 @@ var settings = []setting{
 	{name: "TLS_CERT", help: "certificate chain, PEM; reloaded when it changes", take: text(func(s *Settings) *string { return &s.TLSCert })},
 	{name: "TLS_KEY", help: "its key, PEM", take: text(func(s *Settings) *string { return &s.TLSKey })},
 	{name: "TRUSTED_PROXIES", help: "addresses or prefixes whose X-Forwarded-For is believed, comma-separated", take: takeProxies},
+	{name: "MTLS", help: "the address where clients show certificates, another one than the issuer: https://mtls.login.example.org", take: takeMTLS},
+	{name: "MTLS_LISTEN", help: "host:port to listen on for it; without it a trusted proxy does and sends Client-Cert", take: takeAddress("MTLS_LISTEN", func(s *Settings) *string { return &s.MTLSListen })},
 	{name: "METRICS_LISTEN", help: "host:port of /metrics; off unless set", take: takeAddress("METRICS_LISTEN", func(s *Settings) *string { return &s.MetricsListen })},
 	{name: "GEO_FILE", help: "MMDB file that turns networks into places, followed when it changes; without it pages show the network", take: text(func(s *Settings) *string { return &s.GeoFile })},
 	{name: "WEBAUTHN_ROOTS", help: "PEM file with the roots of makers of security keys whose keys count as hardware (hwk); without it none does", take: takeKeyRoots},
@@ -401,7 +405,7 @@ func (s *Settings) complete() error {
 	case s.TLSCert != "" && !strings.HasPrefix(s.Issuer, "https://"):
 		return fmt.Errorf("KAPI_TLS_CERT is set, but KAPI_ISSUER %s is not https", s.Issuer)
 	}
-	return nil
+	return s.showing()
 }
 
 func (s Settings) sqlite() bool { return strings.HasPrefix(s.Database, "sqlite:") }
