@@ -165,7 +165,7 @@ func (s *Server) proves(l *logout, here session.Session) bool {
 	if l.client == nil || l.hint.Session == "" || l.hint.Subject != l.client.Subject(s.subject, here.Account) {
 		return false
 	}
-	return s.sessionOf(*l.client, l.hint.Session) == here.ID
+	return s.sessionOf(*l.client, l.hint.Session) == here.ID || s.isFirstSID(*l.client, l.hint.Session, here.ID)
 }
 
 // question carries the checked request through the confirmation page, tied to the session it was asked for.

@@ -49,6 +49,13 @@ func (s *Server) sessionOf(c clients.Client, sid string) string {
 	return found
 }
 
+// isFirstSID: it is the name that the first release gave the session, a mere MAC. Servers of that release may work beside this one, and
+// their tokens are shown again for as long as clients keep them.
+func (s *Server) isFirstSID(c clients.Client, sid, session string) bool {
+	raw, err := base64url.DecodeString(sid)
+	return err == nil && s.cfg.Ring.CheckMAC(secret.Tokens, raw, "sid", session, sidSector(c))
+}
+
 func sidSector(c clients.Client) string {
 	if c.Sector == "" {
 		return "client " + c.ID

@@ -11,6 +11,7 @@ import (
 	"github.com/kapi-id/kapi/clients"
 	"github.com/kapi-id/kapi/internal/account"
 	"github.com/kapi-id/kapi/internal/audit"
+	"github.com/kapi-id/kapi/internal/secret"
 	"github.com/kapi-id/kapi/internal/session"
 )
 
@@ -51,6 +52,24 @@ func TestT2_SidOpensAtItsSectorAlone(t *testing.T) {
 		if got := k.s.sessionOf(one, odd); got != "" {
 			t.Errorf("%q is %s", odd, got)
 		}
+	}
+}
+
+// O10: the sid of the first release is known where it belongs, and is no sid of ours.
+func TestO10_SidOfTheFirstRelease(t *testing.T) {
+	k := newKit(t)
+	one, same, other := k.clients["rp-basic"], k.clients["rp-exempt"], k.clients["rp-post"]
+	session := uuid.NewString()
+	old := base64url.EncodeToString(k.s.cfg.Ring.MAC(secret.Tokens, "sid", session, sidSector(one)))
+	if !k.s.isFirstSID(one, old, session) || !k.s.isFirstSID(same, old, session) {
+		t.Error("not known")
+	}
+	ours, err := k.s.sid(one, session)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if k.s.isFirstSID(other, old, session) || k.s.isFirstSID(one, old, uuid.NewString()) || k.s.isFirstSID(one, ours, session) || k.s.isFirstSID(one, "", session) || k.s.sessionOf(one, old) != "" {
+		t.Error("known where it does not belong")
 	}
 }
 

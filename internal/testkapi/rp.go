@@ -78,6 +78,11 @@ func (k *Kapi) RP(id string, members map[string]any) *RP {
 	if u, ok := file["redirect_uris"].([]string); ok {
 		redirect = u[0]
 	}
+	return k.Known(id, secret, redirect, alg)
+}
+
+// Known is a relying party that was registered by other means than RP.
+func (k *Kapi) Known(id, secret, redirect, alg string) *RP {
 	keySet := oidc.NewRemoteKeySet(context.Background(), k.URL+"/keys")
 	return &RP{
 		k: k, T: k.T, ID: id, Secret: secret,
