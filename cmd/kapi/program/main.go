@@ -22,6 +22,7 @@ type console struct {
 type commands struct {
 	Demo    demoCmd    `cmd:"" help:"A whole country on one laptop: provider, portal and phone."`
 	Serve   serveCmd   `cmd:"" help:"Run the server."`
+	Health  healthCmd  `cmd:"" help:"Ask whether the server here is well."`
 	Migrate migrateCmd `cmd:"" help:"Bring the database schema up."`
 	Secret  secretCmd  `cmd:"" help:"The root key."`
 	Client  clientCmd  `cmd:"" help:"The applications that may ask."`
@@ -67,7 +68,7 @@ func (c configured) settings(con *console) (Settings, error) {
 func newParser(con *console, exit func(code int)) (*kong.Kong, error) {
 	cli := commands{}
 	for _, c := range []*configured{
-		&cli.Serve.configured, &cli.Migrate.configured, &cli.Client.Apply.configured, &cli.Client.List.configured,
+		&cli.Serve.configured, &cli.Health.configured, &cli.Migrate.configured, &cli.Client.Apply.configured, &cli.Client.List.configured,
 		&cli.Client.Show.configured, &cli.Client.RotateSecret.configured, &cli.Person.Apply.configured, &cli.Person.Unlock.configured,
 		&cli.Person.VouchPhone.configured, &cli.Person.UnblockSIM.configured, &cli.Person.Release.configured,
 		&cli.Keys.List.configured, &cli.Keys.Rotate.configured, &cli.Audit.Verify.configured,

@@ -124,18 +124,22 @@ func (s setting) flag() string {
 func resolve(flags map[string]string, environ []string, configFile string) (Settings, error) {
 	var problems []error
 	values := map[string]string{}
-	if configFile != "" {
-		lines, err := readConfig(configFile)
-		if err != nil {
-			return Settings{}, err
-		}
-		problems = append(problems, collect(values, lines, configFile)...)
-	}
 	var env []string
 	for _, e := range environ {
 		if strings.HasPrefix(e, "KAPI_") {
 			env = append(env, e)
 		}
+	}
+	if configFile != "" {
+		lines, err := readConfig(configFile)
+		if err != nil {
+			problems = append(problems, err)
+		}
+		// What the environment gives is not read here: a service gets copies of files that it cannot open where the file names them.
+		lines = slices.DeleteFunc(lines, func(l string) bool {
+			return slices.ContainsFunc(env, func(e string) bool { return gives(e) == gives(l) })
+		})
+		problems = append(problems, collect(values, lines, configFile)...)
 	}
 	problems = append(problems, collect(values, env, "the environment")...)
 	for name, v := range flags {
@@ -166,6 +170,16 @@ func resolve(flags map[string]string, environ []string, configFile string) (Sett
 		problems = append(problems, s.complete())
 	}
 	return s, errors.Join(problems...)
+}
+
+// gives is the variable that a NAME=VALUE line gives: KAPI_X for KAPI_X_FILE too. An unknown one stays as it is.
+func gives(line string) string {
+	key, _, _ := strings.Cut(line, "=")
+	base, isFile := strings.CutSuffix(key, "_FILE")
+	if isFile && known(strings.TrimPrefix(key, "KAPI_")) == nil && known(strings.TrimPrefix(base, "KAPI_")) != nil {
+		return base
+	}
+	return key
 }
 
 // collect adds NAME=VALUE lines; KAPI_X_FILE gives X by a file's content.

@@ -33,6 +33,11 @@ func TestResolve(t *testing.T) {
 			check: func(s Settings) bool { return s.Listen == "127.0.0.1:2" && s.LogLevel == "warn" }},
 		{name: "a value by file", env: []string{"KAPI_DATABASE_FILE=" + file("db", "postgres://u:p@h/d\n"), "KAPI_SECRET_FILE=x"},
 			check: func(s Settings) bool { return s.Database == "postgres://u:p@h/d" && s.SecretFile == "x" }},
+		{name: "the environment gives what the file names a file for", config: "KAPI_DATABASE_FILE=" + dir + "/none\n", env: []string{"KAPI_DATABASE=sqlite:x"},
+			check: func(s Settings) bool { return s.Database == "sqlite:x" }},
+		{name: "the environment names a file for what the file gives", config: "KAPI_LISTEN=127.0.0.1:3\n", env: []string{"KAPI_LISTEN_FILE=" + file("l6", "127.0.0.1:6")},
+			check: func(s Settings) bool { return s.Listen == "127.0.0.1:6" }},
+		{name: "a file that names one that is not there", config: "KAPI_DATABASE_FILE=" + dir + "/none\n", env: []string{"KAPI_LISTEN=127.0.0.1:2"}, err: "no such file"},
 		{name: "an empty value", env: []string{"KAPI_ISSUER="}, err: "KAPI_ISSUER is empty"},
 		{name: "an empty value that turns off", env: []string{"KAPI_SMS=", "KAPI_METRICS_LISTEN="}, check: func(s Settings) bool { return s.SMS == "" && s.MetricsListen == "" }},
 		{name: "neither true nor false", env: []string{"KAPI_AUTO_MIGRATE=maybe"}, err: `KAPI_AUTO_MIGRATE "maybe": true or false`},
@@ -57,11 +62,6 @@ func TestResolve(t *testing.T) {
 		{name: "proxies", env: []string{"KAPI_TRUSTED_PROXIES=10.0.0.0/8, ::1"}, check: func(s Settings) bool {
 			return len(s.TrustedProxies) == 2 && s.TrustedProxies[1].String() == "::1/128"
 		}},
-		{name: "no proxy", env: []string{"KAPI_TRUSTED_PROXIES=me"}, err: "no address"},
-		{name: "password rules", env: []string{"KAPI_PASSWORD_PROFILE=gateway"}, check: func(s Settings) bool { return s.Passwords.Name == "gateway" }},
-		{name: "no such password rules", env: []string{"KAPI_PASSWORD_PROFILE=lax"}, err: "KAPI_PASSWORD_PROFILE"},
-		{name: "push hosts", env: []string{"KAPI_PUSH_HOSTS=push.example.org, *.example.net"}, check: func(s Settings) bool { return len(s.Push.Hosts) == 2 && !s.Push.NoWeb }},
-		{name: "no web push", env: []string{"KAPI_PUSH_HOSTS=off"}, check: func(s Settings) bool { return s.Push.NoWeb }},
 		{name: "certificates by a proxy", env: []string{"KAPI_MTLS=https://m.example:8443", "KAPI_TRUSTED_PROXIES=::1"}, check: func(s Settings) bool {
 			return s.certHost() == "m.example:8443" && s.headerHost() == "m.example:8443"
 		}},
@@ -75,6 +75,11 @@ func TestResolve(t *testing.T) {
 		{name: "certificates at the usual port, said", env: []string{"KAPI_MTLS=https://m.example:443"}, err: "want an address like"},
 		{name: "a listener without its address", env: []string{"KAPI_MTLS_LISTEN=127.0.0.1:2"}, err: "needs KAPI_MTLS"},
 		{name: "a listener without a certificate", env: []string{"KAPI_MTLS=https://m.example", "KAPI_MTLS_LISTEN=127.0.0.1:2"}, err: "needs KAPI_TLS_CERT"},
+		{name: "no proxy", env: []string{"KAPI_TRUSTED_PROXIES=me"}, err: "no address"},
+		{name: "password rules", env: []string{"KAPI_PASSWORD_PROFILE=gateway"}, check: func(s Settings) bool { return s.Passwords.Name == "gateway" }},
+		{name: "no such password rules", env: []string{"KAPI_PASSWORD_PROFILE=lax"}, err: "KAPI_PASSWORD_PROFILE"},
+		{name: "push hosts", env: []string{"KAPI_PUSH_HOSTS=push.example.org, *.example.net"}, check: func(s Settings) bool { return len(s.Push.Hosts) == 2 && !s.Push.NoWeb }},
+		{name: "no web push", env: []string{"KAPI_PUSH_HOSTS=off"}, check: func(s Settings) bool { return s.Push.NoWeb }},
 		{name: "push hosts that are addresses", env: []string{"KAPI_PUSH_HOSTS=https://push.example.org/x"}, err: "KAPI_PUSH_HOSTS"},
 		{name: "a key file", env: []string{"KAPI_PUSH_FCM_FILE=" + file("fcm", "{\"a\":\n1}\n")}, check: func(s Settings) bool { return s.Push.FCM == "{\"a\":\n1}" }},
 		{name: "a key by flag", flags: map[string]string{"PUSH_APNS": "-----BEGIN PRIVATE KEY-----\nMIGT"}, err: "carries a password"},
