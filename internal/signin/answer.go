@@ -97,7 +97,7 @@ func (f *Flow) Answer(ctx context.Context, t Transaction, v Visit, factor string
 	s.account = who.account
 	s.t.Ceiling = s.account.Ceiling
 	s.changed(func(ctx context.Context) error { return f.Throttle.Clear(ctx, who.keys...) }, func(ctx context.Context) error { return f.recordFactor(ctx, s, v, x, who, "ok") })
-	if err := f.gather(ctx, s); err != nil {
+	if err := f.gather(ctx, s, v); err != nil {
 		return t, Step{}, Outcome{}, err
 	}
 	return f.settle(ctx, s, v)

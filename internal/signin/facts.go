@@ -27,7 +27,7 @@ func (f *Flow) load(ctx context.Context, t Transaction, v Visit) (*state, error)
 			return nil, err
 		}
 	}
-	return s, f.gather(ctx, s)
+	return s, f.gather(ctx, s, v)
 }
 
 // begin adopts the living session of this browser, or decides that there is none to adopt.
@@ -67,7 +67,7 @@ func (f *Flow) sessionOf(ctx context.Context, v Visit) (session.Session, error) 
 }
 
 // gather loads what the rules may ask of the person: nothing before a first factor, consent only where the client has it.
-func (f *Flow) gather(ctx context.Context, s *state) error {
+func (f *Flow) gather(ctx context.Context, s *state, v Visit) error {
 	s.facts = Facts{Now: f.Now(), Client: s.client}
 	f.firsts(s)
 	if s.t.Account == "" {
@@ -80,7 +80,11 @@ func (f *Flow) gather(ctx context.Context, s *state) error {
 		}
 		s.account = a
 	}
-	if s.void() || f.closed(s) {
+	gone, err := f.left(ctx, s, v)
+	if err != nil {
+		return err
+	}
+	if gone || s.void() || f.closed(s) {
 		s.t.Progress = Progress{Begun: true, Lang: s.t.Lang}
 		s.account = account.Account{}
 		s.changed()
@@ -93,7 +97,6 @@ func (f *Flow) gather(ctx context.Context, s *state) error {
 		f.seconds(ctx, s)
 	}
 	if s.client.Consent == "once" && !s.t.Consented {
-		var err error
 		if s.facts.Consent, err = f.Consents.Consent(ctx, s.t.Account, s.client.ID); err != nil {
 			return err
 		}
@@ -130,6 +133,20 @@ func (s *state) void() bool {
 		}
 	}
 	return false
+}
+
+// left says that the session whose proofs were adopted ended meanwhile: nothing more is asked on its strength, and no code is sent.
+func (f *Flow) left(ctx context.Context, s *state, v Visit) (bool, error) {
+	if s.t.Adopted == 0 {
+		return false, nil
+	}
+	if s.session.ID == "" {
+		var err error
+		if s.session, err = f.sessionOf(ctx, v); err != nil {
+			return false, err
+		}
+	}
+	return s.session.ID != s.t.Session, nil
 }
 
 // closed says that the person closed, meanwhile, the way that was just proven.

@@ -177,7 +177,7 @@ func (f *Flow) restart(ctx context.Context, s *state, v Visit) (Transaction, Ste
 	s.t.Progress = Progress{Begun: true, Lang: s.t.Lang}
 	s.account, s.session = account.Account{}, session.Session{}
 	s.changed()
-	if err := f.gather(ctx, s); err != nil {
+	if err := f.gather(ctx, s, v); err != nil {
 		return s.t, Step{}, Outcome{}, err
 	}
 	return f.settle(ctx, s, v)
@@ -195,7 +195,7 @@ func (f *Flow) change(ctx context.Context, t Transaction, v Visit, do Do, fn fun
 	if err := fn(s); err != nil {
 		return t, Step{}, Outcome{}, err
 	}
-	if err := f.gather(ctx, s); err != nil {
+	if err := f.gather(ctx, s, v); err != nil {
 		return t, Step{}, Outcome{}, err
 	}
 	return f.settle(ctx, s, v)

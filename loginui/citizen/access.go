@@ -85,11 +85,11 @@ func (h *Handler) changeAccess(w http.ResponseWriter, r *http.Request, m me) err
 	return h.say(w, r, m, accessPath, state)
 }
 
-// endBy ends the other sessions that were opened by a first factor, with their grants: who closes a way to sign in may do it because
-// somebody else came in by it. A session that another first factor proved as well ends with them.
+// endBy ends the other sessions that were opened by a first factor, with their grants, and records each: who closes a way to sign in may do
+// it because somebody else came in by it. A session that another first factor proved as well ends with them. Codes and pairings that wait
+// go too, whoever asked for them; a sign-in that is under way by that way starts anew (signin.Flow).
 func (h *Handler) endBy(ctx context.Context, m me, factor string) error {
-	now := h.Now()
-	list, err := h.Sessions.SessionsOf(ctx, m.account.ID, now)
+	list, err := h.Sessions.SessionsOf(ctx, m.account.ID, h.Now())
 	if err != nil {
 		return err
 	}
@@ -98,11 +98,11 @@ func (h *Handler) endBy(ctx context.Context, m me, factor string) error {
 		if s.ID == m.session.ID || !by {
 			continue
 		}
-		if err := h.Sessions.EndSession(ctx, m.account.ID, s.ID, now); err != nil {
+		if err := h.endOther(ctx, m, s.ID, map[string]string{"reason": reasonClosed, "factor": factor}); err != nil {
 			return err
 		}
 	}
-	return nil
+	return h.voidTickets(ctx, m)
 }
 
 // setAccess closes or opens a first factor; closing ends the other sessions that it opened, in the same commit.
@@ -122,13 +122,11 @@ func (h *Handler) setAccess(ctx context.Context, m me, info factors.Info, closed
 		if err := h.People.UpdateAccount(ctx, a); err != nil {
 			return err
 		}
-		state := "open"
-		if closed {
-			state = "closed"
-			if err := h.endBy(ctx, m, info.Name); err != nil {
-				return err
-			}
+		state := map[bool]string{true: "closed", false: "open"}[closed]
+		err = h.Record.Record(ctx, h.event(m, audit.AccessChanged, map[string]string{"factor": info.Name, "state": state}))
+		if err != nil || !closed {
+			return err
 		}
-		return h.Record.Record(ctx, h.event(m, audit.AccessChanged, map[string]string{"factor": info.Name, "state": state}))
+		return h.endBy(ctx, m, info.Name)
 	})
 }

@@ -53,7 +53,7 @@ var samples = map[string]any{
 // Host is the page that wraps the page of a second factor; it belongs in page.Source.Hosts of every second factor.
 const Host = "citizen/confirm"
 
-// Config of New. All fields are required but PhonePath, EmailPath, Place, Held and Reset.
+// Config of New. All fields are required but PhonePath, EmailPath, Place, Held, VoidTickets and Reset.
 type Config struct {
 	Pages    *page.Pages
 	Signin   Signin
@@ -81,6 +81,9 @@ type Config struct {
 	// Held says why nothing about the person's ways to sign in may be changed in this session now, such as for a day after a
 	// recovery: a *fault.Error with a sentence; nil where it may.
 	Held func(ctx context.Context, id account.ID, s session.Session) error
+	// VoidTickets closes every open code, challenge, pairing and request of a person, as ending all sessions does; it runs inside a
+	// transaction. nil = there are none.
+	VoidTickets func(ctx context.Context, id account.ID, at time.Time) error
 	// Reset stores how a forgotten password is renewed; nil = there is no page for it.
 	Reset contact.Changer
 	Now   func() time.Time

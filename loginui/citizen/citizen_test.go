@@ -308,6 +308,9 @@ func TestSessions(t *testing.T) {
 	if w.sessions["s2"].EndedAt.IsZero() || !w.sessions["s3"].EndedAt.IsZero() || !w.sessions["s1"].EndedAt.IsZero() {
 		t.Fatalf("the wrong one was ended: %+v", w.sessions)
 	}
+	if w.voided != 1 {
+		t.Error("what waited for an answer still waits")
+	}
 	if e := w.events[0]; e.Name != audit.SessionEnded || e.Session != "s2" || e.Subject != string(ayse) || e.Details["reason"] != "there" {
 		t.Errorf("event %+v", e)
 	}

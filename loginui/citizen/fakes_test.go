@@ -68,6 +68,7 @@ type world struct {
 	lists        map[account.ID]string // of the list factor
 	hold         error                 // of changes
 	deaf         bool                  // the audit record fails
+	voided       int                   // how often open tickets were
 }
 
 func newWorld(t *testing.T) *world {
@@ -103,6 +104,13 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	h, err := New(Config{Pages: pages, Signin: w.flow, Factors: registry, Held: w.held, Sessions: sessionsOf{w}, People: accountsOf{w}, Contacts: accountsOf{w}, Record: record, Notices: noticesOf{w},
+		VoidTickets: func(_ context.Context, id account.ID, _ time.Time) error {
+			if id != ayse {
+				return fault.ErrNotFound
+			}
+			w.voided++
+			return nil
+		},
 		Atomically: w.atomically, Passwords: passwordsOf{w}, Throttle: triesOf{w}, Keys: keys{}, PhoneFactor: "code", Now: w.clock,
 		TwoFactor: &enrolment.TwoFactor{Store: accountsOf{w}, Audit: record, Now: w.clock, PasswordAlone: func(_ context.Context, id account.ID) (bool, error) {
 			return len(w.passwords[id]) >= 15, nil

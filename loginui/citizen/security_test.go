@@ -79,8 +79,11 @@ func TestClosePasswordSignIn(t *testing.T) {
 		}
 	}
 	b.post("/me/security/access", "factor", "password", "state", "closed").to("/me/security/access")
-	if len(w.events) != 1 {
-		t.Errorf("closed twice: %+v", w.events)
+	if len(w.events) != 2 || w.events[1].Name != audit.SessionEnded || w.events[1].Session != "thief" || w.events[1].Subject != string(ayse) || w.events[1].Details["reason"] != "closed" {
+		t.Errorf("closed twice, or no record of what it ended: %+v", w.events)
+	}
+	if w.voided != 1 {
+		t.Errorf("what waited was voided %d times", w.voided)
 	}
 	b.get("/me/security").shows(200, "Closed: Password")
 	b.post("/me/security/access", "factor", "password", "state", "open").to("/me/security/access?done=open.")

@@ -17,10 +17,11 @@ import (
 	"github.com/kapi-id/kapi/loginui/page"
 )
 
-// Reasons of audit.SessionEnded that people are told of.
+// Reasons of audit.SessionEnded. People are told of the first two; of the third by what closed the way.
 const (
 	reasonThere  = "there"  // ended from another session
 	reasonOthers = "others" // all others ended at once
+	reasonClosed = "closed" // the way by which it was opened was closed
 )
 
 type sessionData struct {
@@ -102,17 +103,33 @@ func (h *Handler) end(w http.ResponseWriter, r *http.Request, m me) error {
 		return err
 	}
 	err = h.Atomically(r.Context(), func(ctx context.Context) error {
-		if err := h.Sessions.EndSession(ctx, m.account.ID, s.ID, h.Now()); err != nil {
+		if err := h.endOther(ctx, m, s.ID, map[string]string{"reason": reasonThere}); err != nil {
 			return err
 		}
-		e := h.event(m, audit.SessionEnded, map[string]string{"reason": reasonThere})
-		e.Session = s.ID
-		return h.Record.Record(ctx, e)
+		return h.voidTickets(ctx, m)
 	})
 	if err != nil {
 		return err
 	}
 	return h.say(w, r, m, "/me/sessions", reasonThere)
+}
+
+// endOther ends one session of the person, and records it as that one, inside a transaction.
+func (h *Handler) endOther(ctx context.Context, m me, id string, details map[string]string) error {
+	if err := h.Sessions.EndSession(ctx, m.account.ID, id, h.Now()); err != nil {
+		return err
+	}
+	e := h.event(m, audit.SessionEnded, details)
+	e.Session = id
+	return h.Record.Record(ctx, e)
+}
+
+// voidTickets closes what waits for an answer: a pairing code that was asked for in a session needs that session no more.
+func (h *Handler) voidTickets(ctx context.Context, m me) error {
+	if h.VoidTickets == nil {
+		return nil
+	}
+	return h.VoidTickets(ctx, m.account.ID, h.Now())
 }
 
 type othersData struct{ Others int }
