@@ -177,7 +177,8 @@ func (t *tx) session(ctx context.Context) (*gorm.DB, error) {
 }
 
 // pipe is a Postgres transaction that saves round trips: BEGIN goes with the first statement, writes nobody waits for
-// go with the next one, the last of them with COMMIT.
+// go with the next one, the last of them with COMMIT. Where nobody waits for anything there is neither: one message is one
+// transaction (PostgreSQL, Extended Query: Pipelining).
 type pipe struct {
 	c     *pgx.Conn
 	queue []queued
@@ -203,10 +204,16 @@ func (p *pipe) batch() (b *pgx.Batch, ahead int) {
 	if !p.begun {
 		b.Queue("BEGIN")
 	}
+	p.begun = true
+	return p.batchOf(b)
+}
+
+// batchOf adds the queue.
+func (p *pipe) batchOf(b *pgx.Batch) (*pgx.Batch, int) {
 	for _, q := range p.queue {
 		b.Queue(numbered(q.query), q.args...)
 	}
-	p.begun, p.queue = true, nil
+	p.queue = nil
 	return b, b.Len()
 }
 
@@ -279,6 +286,11 @@ func (p *pipe) commit(ctx context.Context) error {
 		return nil // nothing was asked
 	}
 	return p.do(ctx, func(ctx context.Context) error {
+		if !p.begun { // all of it is sent at once: without BEGIN it is one transaction too, from one Sync to the next
+			b, all := p.batchOf(&pgx.Batch{})
+			r := p.c.SendBatch(ctx, b)
+			return errors.Join(skip(r, all), r.Close())
+		}
 		if p.direct() {
 			tag, err := p.c.Exec(ctx, "COMMIT")
 			return committed(tag.String(), err)
