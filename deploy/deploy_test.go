@@ -59,6 +59,10 @@ func TestExampleConfigurationListsEverySetting(t *testing.T) {
 		}
 		name, value := m[2], m[3]
 		def, known := all[name]
+		if base, isFile := strings.CutSuffix(name, "_FILE"); isFile && !known {
+			name = base
+			_, known = all[name]
+		}
 		switch {
 		case !known:
 			t.Errorf("line %d: %s is no setting", i+1, name)
@@ -214,7 +218,7 @@ func TestImageIsStaticAndUnprivileged(t *testing.T) {
 			continue
 		}
 		word, rest, _ := strings.Cut(l, " ")
-		if !slices.Contains(strings.Fields("FROM WORKDIR COPY RUN ARG ENV USER EXPOSE VOLUME STOPSIGNAL ENTRYPOINT CMD"), word) {
+		if !slices.Contains(strings.Fields("FROM WORKDIR COPY RUN ARG ENV USER EXPOSE VOLUME STOPSIGNAL HEALTHCHECK ENTRYPOINT CMD"), word) {
 			t.Errorf("no such instruction: %s", l)
 		}
 		if word == "FROM" {
@@ -243,6 +247,36 @@ func TestImageIsStaticAndUnprivileged(t *testing.T) {
 	variable := regexp.MustCompile(`-X github\.com/kapi-id/kapi/cmd/kapi/program\.(\w+)=`).FindStringSubmatch(text)
 	if variable == nil || !strings.Contains(read(t, "../cmd/kapi/program/version.go"), "\nvar "+variable[1]+" ") {
 		t.Errorf("the version is put into a variable that is not there: %v", variable)
+	}
+}
+
+// The image has no shell, so what is run in it stands in lists of words; each of them must be a command that there is.
+func TestCommandsOfTheImageExist(t *testing.T) {
+	for file, want := range map[string]int{"Dockerfile": 2, "compose.yaml": 3} {
+		lists := regexp.MustCompile(`(?m)^(?:CMD|HEALTHCHECK .*CMD| +command:| +test:) (\[[^\]\n]*\])`).FindAllStringSubmatch(read(t, file), -1)
+		seen := 0
+		for _, list := range lists {
+			var words []string
+			if err := json.Unmarshal([]byte(list[1]), &words); err != nil {
+				t.Fatalf("%s: %s: %v", file, list[1], err)
+			}
+			if words[0] == "CMD" {
+				words = words[1:]
+			}
+			if words[0] == "/usr/bin/kapi" {
+				words = words[1:]
+			} else if strings.Contains(list[0], "test:") {
+				continue // of another image
+			}
+			seen++
+			var out, errs bytes.Buffer
+			if status := program.Main(append(words, "--help"), nil, &out, &errs); status != 0 {
+				t.Errorf("%s: %v: %s", file, words, errs.String())
+			}
+		}
+		if seen != want {
+			t.Errorf("%s: %d commands, want %d", file, seen, want)
+		}
 	}
 }
 
