@@ -90,7 +90,7 @@ cover: ## Measure which lines the tests reach (tmp/cover.html)
 .PHONY: build
 build: ## Build static binaries in bin/
 	$(STATIC) build -trimpath -ldflags '$(LDFLAGS)' -o bin/kapi ./cmd/kapi
-	$(STATIC) build -trimpath -ldflags '$(LDFLAGS)' -o bin/kapi-sim ./cmd/sim
+	$(STATIC) build -trimpath -ldflags '$(LDFLAGS)' -o bin/sim ./cmd/sim
 	ls -l bin
 
 .PHONY: gallery
