@@ -52,7 +52,7 @@ func (s *Server) Machine(r *http.Request, scope string) (clients.Client, error) 
 }
 
 func (s *Server) machineToken(ctx context.Context, token string) (clients.Client, []string, error) {
-	l, _, err := s.living(ctx, token)
+	l, _, err := s.living(ctx, token, s.cfg.Grants.Standing)
 	if err != nil {
 		return clients.Client{}, nil, err
 	}

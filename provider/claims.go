@@ -46,7 +46,7 @@ type known struct {
 }
 
 func knownOf(l grant.Living) known {
-	return known{Person: l.Person, Contacts: l.Contacts, locale: l.Account.Locale}
+	return known{Person: l.Person, Contacts: l.Contacts, locale: l.Locale}
 }
 
 // personal claims: the scope that opens each, and where it comes from. A claim asked for singly is opened by the same

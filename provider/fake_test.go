@@ -220,9 +220,15 @@ func (m *memory) Living(ctx context.Context, hash []byte, now time.Time) (l gran
 		if !m.alive(g, now) {
 			return fault.ErrNotFound
 		}
-		l.Grant, l.Person, l.Account, l.Contacts = g, m.people[g.Account], m.accounts[g.Account], m.contacts[g.Account]
+		l.Grant, l.Person, l.Contacts, l.Locale = g, m.people[g.Account], m.contacts[g.Account], m.accounts[g.Account].Locale
 		return nil
 	})
+	return l, err
+}
+
+func (m *memory) Standing(ctx context.Context, hash []byte, now time.Time) (grant.Living, error) {
+	l, err := m.Living(ctx, hash, now)
+	l.Person, l.Contacts, l.Locale = account.Person{}, contact.Contacts{}, ""
 	return l, err
 }
 

@@ -54,7 +54,7 @@ func (s *Server) Introspect(ctx context.Context, r *op.Request[op.IntrospectionR
 	if r.Data.Token == "" {
 		return nil, oidc.ErrInvalidRequest().WithDescription("token is missing")
 	}
-	l, signed, err := s.living(ctx, r.Data.Token)
+	l, signed, err := s.living(ctx, r.Data.Token, s.cfg.Grants.Standing)
 	s.cfg.Meter("introspect", c.ID, "ok")
 	switch {
 	case errors.Is(err, fault.ErrNotFound) || (err == nil && l.Client != c.ID):

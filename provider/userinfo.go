@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/zitadel/oidc/v3/pkg/oidc"
 	"github.com/zitadel/oidc/v3/pkg/op"
@@ -81,7 +82,7 @@ type userinfoClaims struct {
 
 // UserInfo tells what the token's scopes allow, with one read.
 func (s *Server) UserInfo(ctx context.Context, r *op.Request[oidc.UserInfoRequest]) (*op.Response, error) {
-	l, _, err := s.living(ctx, r.Data.AccessToken)
+	l, _, err := s.living(ctx, r.Data.AccessToken, s.cfg.Grants.Living)
 	if errors.Is(err, fault.ErrNotFound) {
 		return nil, s.unbearable(http.StatusUnauthorized, "invalid_token", "the token is unknown, expired or revoked")
 	}
@@ -115,10 +116,10 @@ func (s *Server) UserInfo(ctx context.Context, r *op.Request[oidc.UserInfoReques
 
 // living returns what a token stands for, if it is good now: fault.ErrNotFound otherwise. One read, and none for what we
 // did not make. A JWT of a client for itself has no row; only its revocation has.
-func (s *Server) living(ctx context.Context, token string) (grant.Living, *accessClaims, error) {
+func (s *Server) living(ctx context.Context, token string, read func(context.Context, []byte, time.Time) (grant.Living, error)) (grant.Living, *accessClaims, error) {
 	now := s.now()
 	if s.isAccess(token) {
-		l, err := s.cfg.Grants.Living(ctx, secret.Hash(token), now)
+		l, err := read(ctx, secret.Hash(token), now)
 		return l, nil, err
 	}
 	claims, err := s.accessJWT(token)
@@ -133,7 +134,7 @@ func (s *Server) living(ctx context.Context, token string) (grant.Living, *acces
 		}
 		return grant.Living{Access: grant.Access{Hash: hash, Client: claims.Client, Scopes: spaced(claims.Scope)}}, claims, err
 	}
-	l, err := s.cfg.Grants.Living(ctx, hash, now)
+	l, err := read(ctx, hash, now)
 	return l, claims, err
 }
 

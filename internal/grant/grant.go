@@ -74,10 +74,11 @@ type Access struct {
 // Living is what one read tells of an access token that is good now.
 type Living struct {
 	Access
-	Grant    Grant // zero for client_credentials
+	Grant Grant // zero for client_credentials; of its times only SessionEnds is told
+	// What follows is of the person; Standing leaves it out.
 	Person   account.Person
-	Account  account.Account
 	Contacts contact.Contacts
+	Locale   string
 }
 
 // Store keeps grants. Each method is one statement unless it says otherwise.
@@ -99,6 +100,8 @@ type Store interface {
 	// Living returns the access token with this hash if it, its grant, session and account are good at now;
 	// fault.ErrNotFound. One read.
 	Living(ctx context.Context, hash []byte, now time.Time) (Living, error)
+	// Standing is Living for whoever asks nothing about the person. One read.
+	Standing(ctx context.Context, hash []byte, now time.Time) (Living, error)
 	// RevokeAccess ends one token of this client; idempotent. For a JWT without a row it remembers the hash until expires.
 	RevokeAccess(ctx context.Context, client string, hash []byte, expires, now time.Time) error
 	// AccessRevoked says whether a JWT without a row was revoked. One read.
