@@ -54,9 +54,10 @@ format:
 
 .PHONY: slow
 slow: install ## Test the long races and faults
-	export KAPI_SLOW_TESTS=1
-	# Without the race detector in e2e: see test.
+	# The race detector sees every test of the journeys, in its usual size: ten times as much under it is a matter of many hours. None in e2e: see test.
 	$(GO) test -race -count=1 -timeout 60m $$($(GO) list $(PKG) | grep -v '/e2e')
+	export KAPI_SLOW_TESTS=1
+	$(GO) test -count=1 -timeout 120m $(JOURNEYS)
 	$(GO) test -count=1 -timeout 60m ./e2e/...
 
 .PHONY: bench

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -34,6 +35,7 @@ type mortal struct {
 	binary string
 	env    []string
 	n2     *program.App
+	said   testkapi.Log // by n2
 
 	shift time.Duration // of both replicas' clocks
 	file  string        // that tells n1
@@ -59,7 +61,20 @@ func newMortal(t *testing.T) *mortal {
 	cost := password.Options{Cost: password.Cost{Memory: 19456, Time: 2, Threads: 1}}
 	m.k = testkapi.Start(t, testkapi.Options{Postgres: true, Password: cost})
 	m.k.Quiet()
-	m.n2 = beside(t, m.k, m.k.Settings, cost)
+	n2, err := program.New(t.Context(), m.k.Settings, program.Options{
+		Now: m.k.Clock.Now, Database: m.k.Clock.Now, Pause: func(context.Context, time.Duration) {}, Routes: []notify.Route{{Gateway: m.k.Phone, Weight: 1}}, Password: cost,
+		Log: slog.New(slog.NewTextHandler(&m.said, &slog.HandlerOptions{Level: slog.LevelWarn})),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.n2 = n2
+	t.Cleanup(func() {
+		n2.Close()
+		if t.Failed() && m.log != nil {
+			t.Logf("n1 said: %s\nn2 said: %s", m.log, &m.said)
+		}
+	})
 	inbox := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var text struct{ To, Text string }
 		if err := json.NewDecoder(r.Body).Decode(&text); err != nil {
@@ -70,7 +85,7 @@ func newMortal(t *testing.T) *mortal {
 	t.Cleanup(inbox.Close)
 	s := m.k.Settings
 	m.env = []string{"KAPI_ISSUER=" + s.Issuer, "KAPI_DATABASE=" + s.Database, "KAPI_SECRET_FILE=" + s.SecretFile, "KAPI_AUDIT_ANCHOR=" + filepath.Join(dir, "anchor"),
-		"KAPI_SMS=inbox:" + inbox.URL, "KAPI_TEST_CLOCK=" + m.file, "GOMAXPROCS=2", "HOME=" + dir}
+		"KAPI_SMS=inbox:" + inbox.URL, "KAPI_TEST_CLOCK=" + m.file, "GOMAXPROCS=2", "HOME=" + dir, "KAPI_LOG_LEVEL=warn"}
 	m.k.App().Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if p := m.to.Load(); p != nil {
 			p.ServeHTTP(w, r)
