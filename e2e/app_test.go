@@ -207,11 +207,34 @@ func TestPhoneAppMakesCodes(t *testing.T) {
 		t.Errorf("the page shows %q", shown)
 	}
 	b.Tap("Remove").Tap("Yes, remove it").Waits("The key was removed.").See("No keys yet.")
+	b.readsByItself(c)
 	// A pairing code that nobody gave out; and then the app is too old for any.
 	b.view(c, "pair", "With a pairing code")
 	b.Type("pairing", strings.Repeat("0", 26)).Tap("Register this device").Waits("The pairing code is not valid. Check it, or get a new one.")
 	c.Restart("KAPI_APP_MIN_VERSION=web=9.0.0")
 	b.Tap("Register this device").Waits("This version is not safe enough any more.")
+}
+
+// readsByItself: phones have a reader of QR codes in the browser, Chromium on Linux has none. The story's stands for it, and the one that the app
+// brings along stays where it is. What reads pictures of codes for real are the stories with a film.
+func (b *Browser) readsByItself(c *Country) {
+	b.t.Helper()
+	_, err := step(b, chromedp.Evaluate[chromedp.Void](`(() => {
+		globalThis.BarcodeDetector = class {
+			static getSupportedFormats = async () => ["ean_13", "qr_code"];
+			constructor({ formats }) { if (String(formats) !== "qr_code") throw new Error("formats " + formats) }
+			async detect(picture) {
+				if (!(picture instanceof HTMLCanvasElement) || !picture.width) throw new Error("what is this?");
+				return [{ rawValue: "otpauth://totp/Kapi:Reader?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=Kapi" }];
+			}
+		} })()`))
+	b.do("have a reader", err)
+	b.view(c, "scan", "The key was added.").See("Reader")
+	brought, err := step(b, chromedp.Evaluate[bool](`"jsQR" in globalThis`))
+	b.do("look for the other reader", err)
+	if brought {
+		b.t.Error("the app loads its reader though the browser has one")
+	}
 }
 
 // The app is the e-Government Key (R125 to R127): it scans the picture of the settings, and its code is good there, though the phone's clock
