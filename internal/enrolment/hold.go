@@ -129,9 +129,27 @@ func (h *Holds) Held(ctx context.Context, id account.ID, session acr.Level) erro
 	return fault.New(fault.Denied, "hold.factors").With("time", Moment(held.Due))
 }
 
-// Recovered freezes the factors after a new password for a forgotten one, in the transaction of ctx. e says from where.
+// Recovered freezes the factors after a new password for a forgotten one, in the transaction of ctx. e says from where. A device that was
+// said to be lost before goes a day after the freeze then, as if that had been said in it: else whoever took over the phone says so first
+// and renews the password afterwards.
 func (h *Holds) Recovered(ctx context.Context, id account.ID, e audit.Event) error {
-	return h.place(ctx, Hold{Account: id, What: HoldFactors}, e)
+	now := h.now()
+	if err := h.place(ctx, Hold{Account: id, What: HoldFactors, Due: now.Add(HoldLife)}, e); err != nil {
+		return err
+	}
+	lost, err := h.Store.OpenHold(ctx, id, HoldDevice, now)
+	if errors.Is(err, fault.ErrNotFound) {
+		return nil
+	}
+	if err != nil || h.DeviceSince == nil {
+		return err
+	}
+	// A hold placed anew is younger than a device that was registered since it was said; that one is not the one that goes.
+	since, err := h.DeviceSince(ctx, id)
+	if err != nil || since.IsZero() || since.After(lost.CreatedAt) {
+		return err
+	}
+	return h.place(ctx, Hold{Account: id, What: HoldDevice, Due: now.Add(2 * HoldLife)}, e)
 }
 
 // Lost lets the registered device go when the hold is over. Saying so again changes nothing and sends nothing: the first moment

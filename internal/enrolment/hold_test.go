@@ -435,3 +435,54 @@ func FuzzHoldCode(f *testing.F) {
 		}
 	})
 }
+
+// A device that was said to be lost before a recovery does not go while the factors are frozen, nor for a day after: or whoever took over
+// the phone would say so first and renew the password then. The owner is told of the new time, with a link that is good.
+func TestRC4_LostDeviceBeforeARecovery(t *testing.T) {
+	w := newHeld(t)
+	ctx := t.Context()
+	w.since = storagetest.Start.Add(-time.Hour)
+	_, err := w.holds.Lost(ctx, w.id, from)
+	w.ok(err)
+	before := w.link()
+	w.clock.Advance(20 * time.Hour)
+	w.ok(w.holds.Recovered(ctx, w.id, from))
+	due := storagetest.Start.Add(20*time.Hour + 2*enrolment.HoldLife)
+	h, err := w.db.OpenHold(ctx, w.id, enrolment.HoldDevice, w.clock.Now())
+	if err != nil || !h.Due.Equal(due) {
+		t.Fatalf("%+v %v, want %v", h, err, due)
+	}
+	if _, err := w.holds.Look(ctx, before); err == nil {
+		t.Error("the link of the earlier moment is still good")
+	}
+	for _, step := range []time.Duration{5 * time.Hour, enrolment.HoldLife} { // the day since it was said, the freeze and most of the day after
+		w.clock.Advance(step)
+		w.ok(w.holds.CarryOut(ctx))
+		if len(w.dropped) != 0 {
+			t.Fatalf("removed %v too early", due.Sub(w.clock.Now()))
+		}
+	}
+	w.clock.Advance(due.Sub(w.clock.Now()))
+	w.ok(w.holds.CarryOut(ctx))
+	if len(w.dropped) != 1 {
+		t.Error("never removed")
+	}
+}
+
+// One that was registered since stays, whatever was said of the one before it.
+func TestRC4_LostDeviceReplacedBeforeARecovery(t *testing.T) {
+	w := newHeld(t)
+	ctx := t.Context()
+	w.since = storagetest.Start.Add(-time.Hour)
+	_, err := w.holds.Lost(ctx, w.id, from)
+	w.ok(err)
+	w.clock.Advance(time.Hour)
+	w.since = w.clock.Now()
+	w.clock.Advance(time.Hour)
+	w.ok(w.holds.Recovered(ctx, w.id, from))
+	w.clock.Advance(3 * enrolment.HoldLife)
+	w.ok(w.holds.CarryOut(ctx))
+	if len(w.dropped) != 0 {
+		t.Error("a new device was removed")
+	}
+}

@@ -58,14 +58,16 @@ func (f *Flow) Again(ctx context.Context, t Transaction, v Visit, factor string)
 }
 
 // Over says whether the answer that the page waits for is there, so that the page should be sent. What is not on offer any
-// more is over too: the page then leads to what is owed.
+// more is over too: the page then leads to what is owed. A page asks every few seconds, so only this factor is asked whether it can be
+// used, not the operator or a push service on behalf of the others.
 func (f *Flow) Over(ctx context.Context, t Transaction, v Visit, factor string) (bool, error) {
-	s, x, _, err := f.offered(ctx, t, v, factor)
-	if errors.Is(err, ErrNotOwed) {
-		return true, nil
-	}
+	s, err := f.loadOnly(ctx, t, v, factor)
 	if err != nil {
 		return false, err
+	}
+	x, _, err := f.offers(s, factor)
+	if err != nil {
+		return true, nil
 	}
 	w, ok := x.(factors.Waiter)
 	if !ok {
@@ -109,15 +111,21 @@ func (f *Flow) offered(ctx context.Context, t Transaction, v Visit, factor strin
 	if err != nil {
 		return nil, nil, Step{}, err
 	}
+	x, step, err := f.offers(s, factor)
+	return s, x, step, err
+}
+
+// offers returns the factor if the step that is owed offers it; else ErrNotOwed.
+func (f *Flow) offers(s *state, factor string) (factors.Factor, Step, error) {
 	if s.t.State != Open {
-		return nil, nil, Step{}, ErrNotOwed
+		return nil, Step{}, ErrNotOwed
 	}
 	step := Next(s.t, s.facts)
 	x := f.Factors.Get(factor)
 	if x == nil || !slices.Contains(step.Offers, factor) || (step.Do != AskFirst && step.Do != AskSecond) {
-		return nil, nil, step, ErrNotOwed
+		return nil, step, ErrNotOwed
 	}
-	return s, x, step, nil
+	return x, step, nil
 }
 
 func (f *Flow) try(s *state, v Visit, id account.ID) factors.Try {

@@ -14,7 +14,12 @@ import (
 
 // load gathers the facts and, on the first visit, decides about single sign-on.
 func (f *Flow) load(ctx context.Context, t Transaction, v Visit) (*state, error) {
-	s := &state{t: t}
+	return f.loadOnly(ctx, t, v, "")
+}
+
+// loadOnly asks no second factor but one whether it is available; "" = all are asked.
+func (f *Flow) loadOnly(ctx context.Context, t Transaction, v Visit, second string) (*state, error) {
+	s := &state{t: t, only: second}
 	var err error
 	if s.client, err = f.Client(ctx, t.Ask.Client); err != nil {
 		return nil, err
@@ -163,7 +168,7 @@ func (f *Flow) seconds(ctx context.Context, s *state) {
 	var can []factors.Info
 	for _, x := range f.Factors.All(factors.Second) {
 		info := x.Info()
-		if !follows(info, s.t.Proofs) {
+		if s.only != "" && info.Name != s.only || !follows(info, s.t.Proofs) {
 			continue
 		}
 		if a, ok := x.(factors.Available); ok {

@@ -122,6 +122,7 @@ type state struct {
 	account account.Account
 	session session.Session // of this browser, where it was looked up and lives
 	facts   Facts
+	only    string // the one second factor that is asked whether it is available; "" = all are
 	// owed is what changed and is not stored yet: it commits together with what settle decides, in one round trip.
 	owed []func(context.Context) error
 	// save writes the transaction in the same commit; nil = into the store. See Straight.

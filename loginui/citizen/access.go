@@ -28,7 +28,7 @@ type accessData struct {
 }
 
 func (h *Handler) showAccess(w http.ResponseWriter, r *http.Request, m me) error {
-	return h.Pages.Render(w, r, http.StatusOK, "citizen/access", page.View{Data: h.access(r, m), Lang: m.visit.Lang})
+	return h.show(w, r, m, "citizen/access", page.View{Data: h.access(r, m), Lang: m.visit.Lang})
 }
 
 func (h *Handler) access(r *http.Request, m me) accessData {

@@ -139,6 +139,12 @@ func (h *Handler) lately(m me) []factors.Proof {
 	return slices.DeleteFunc(slices.Clone(m.session.Proofs), func(p factors.Proof) bool { return h.Now().Sub(p.At) > freshness })
 }
 
+// now is the reader as strong as what they showed lately: what holds back a change of contacts goes by that.
+func (h *Handler) now(m me) me {
+	m.session.Level = h.asker(m).Level
+	return m
+}
+
 // asker is the reader as the domain knows them.
 func (h *Handler) asker(m me) enrolment.Asker {
 	return enrolment.Asker{Account: m.account.ID, Session: m.session.ID, Level: min(enrolment.Strength(h.lately(m)), m.account.Ceiling),
@@ -152,7 +158,7 @@ func (h *Handler) showContact(w http.ResponseWriter, r *http.Request, m me) erro
 	}
 	d := contactData{Phone: newPhone(c.Phone), How: c.Phone.How, Blocked: !c.Phone.BlockedAt.IsZero(), NewPhone: newPhone(c.NewPhone), Email: c.Email.Address,
 		EmailOK: c.Email.Verified, EmailAt: c.Email.VerifiedAt, NewEmail: c.NewEmail.Address, Strong: h.asker(m).Level >= acr.High, Limited: m.restricted, Done: h.done(r, m)}
-	return h.Pages.Render(w, r, http.StatusOK, "citizen/contact", page.View{Data: d, Lang: m.visit.Lang})
+	return h.show(w, r, h.now(m), "citizen/contact", page.View{Data: d, Lang: m.visit.Lang})
 }
 
 func (h *Handler) formOf(r *http.Request, m me, about string) (page.View, error) {
@@ -170,7 +176,7 @@ func (h *Handler) askContact(about string) action {
 		if err != nil {
 			return err
 		}
-		return h.Pages.Render(w, r, http.StatusOK, "citizen/contact-form", v)
+		return h.show(w, r, h.now(m), "citizen/contact-form", v)
 	}
 }
 
@@ -236,7 +242,7 @@ func (h *Handler) askContactCode(about string) action {
 		case !waiting:
 			return see(w, r, ContactPath)
 		}
-		return h.Pages.Render(w, r, http.StatusOK, "citizen/contact-code", v)
+		return h.show(w, r, h.now(m), "citizen/contact-code", v)
 	}
 }
 
@@ -290,7 +296,7 @@ func (h *Handler) askRemove(about string) action {
 		case !there:
 			return see(w, r, ContactPath)
 		}
-		return h.Pages.Render(w, r, http.StatusOK, "citizen/contact-remove", v)
+		return h.show(w, r, h.now(m), "citizen/contact-remove", v)
 	}
 }
 

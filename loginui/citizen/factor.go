@@ -100,7 +100,7 @@ func (h *Handler) factorPage(w http.ResponseWriter, r *http.Request, m me, name,
 		}
 		return h.form(w, r, full, v, wrong)
 	}
-	return h.Pages.Render(w, r, http.StatusOK, full, v)
+	return h.show(w, r, m, full, v)
 }
 
 // actFactor lets the factor judge a form. What it wants stored commits with the record of it, or not at all.
@@ -170,6 +170,19 @@ func (h *Handler) held(ctx context.Context, m me) error {
 		return nil
 	}
 	return h.Held(ctx, m.account.ID, m.session)
+}
+
+// show renders a page on which something is changed. Where that is on hold the page says so and until when, before anybody fills in
+// or sends anything.
+func (h *Handler) show(w http.ResponseWriter, r *http.Request, m me, name string, v page.View) error {
+	if err := h.held(r.Context(), m); err != nil {
+		f := fault.Of(err)
+		if f.Kind != fault.Denied {
+			return err
+		}
+		v.Notice = h.Pages.Sentence(m.visit.Lang, f)
+	}
+	return h.Pages.Render(w, r, http.StatusOK, name, v)
 }
 
 // doneKey is the catalogue key of what was just done in this session, which the page believes only from us.

@@ -188,3 +188,36 @@ func TestAFactorThatCannotTellTakesNoOtherDown(t *testing.T) {
 
 // held is what Config.Held is in tests.
 func (w *world) held(context.Context, account.ID, session.Session) error { return w.hold }
+
+// What is on hold says so before anybody sends anything, on each page that changes something, in both languages; and once, where a form
+// was sent all the same.
+func TestAHoldIsSaidBeforeTheForm(t *testing.T) {
+	w := newWorld(t)
+	b := w.browser(w.session("s1", ayse, 0, true))
+	w.strong("s1")
+	pages := []string{"/me/security", "/me/security/access", "/me/security/list", "/me/two-factor", "/me/two-factor/on"}
+	const en, tr = "Not today.", "Bugün olmaz."
+	for _, path := range pages {
+		b.get(path).hides(en)
+	}
+	w.hold = fault.New(fault.Denied, "list.held")
+	for _, path := range pages {
+		page := b.get(path).shows(200, en)
+		if at := strings.Index(page.Body.String(), en); at < 0 || strings.Contains(page.Body.String()[:at], "<form class=\"task\"") {
+			t.Errorf("%s: said after the form", path)
+		}
+	}
+	b.lang = "tr"
+	for _, path := range pages {
+		b.get(path).shows(200, tr)
+	}
+	b.lang = "en"
+	sent := b.post("/me/security/access", "factor", "password", "state", "closed").shows(403, en)
+	if n := strings.Count(sent.Body.String(), en); n != 1 {
+		t.Errorf("said %d times", n)
+	}
+	w.hold = fault.New(fault.Internal, "")
+	if a := b.get("/me/security"); a.Code != 500 {
+		t.Errorf("a hold that cannot be looked up: %d", a.Code)
+	}
+}

@@ -36,7 +36,7 @@ func (h *Handler) showReset(w http.ResponseWriter, r *http.Request, m me) error 
 	if err != nil {
 		return err
 	}
-	return h.Pages.Render(w, r, http.StatusOK, "citizen/reset", v)
+	return h.show(w, r, m, "citizen/reset", v)
 }
 
 // chooseReset takes the field "by": phone or both. Both needs an address that is verified, or nobody could ever renew.

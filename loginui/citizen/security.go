@@ -30,7 +30,7 @@ func (h *Handler) showSecurity(w http.ResponseWriter, r *http.Request, m me) err
 	if err != nil {
 		return err
 	}
-	return h.Pages.Render(w, r, http.StatusOK, "citizen/security", page.View{Data: d, Lang: m.visit.Lang})
+	return h.show(w, r, m, "citizen/security", page.View{Data: d, Lang: m.visit.Lang})
 }
 
 func (h *Handler) security(r *http.Request, m me) (d securityData, err error) {

@@ -47,7 +47,7 @@ func (h *Handler) showTwoFactor(w http.ResponseWriter, r *http.Request, m me) er
 	if err != nil {
 		return err
 	}
-	return h.Pages.Render(w, r, http.StatusOK, "citizen/two-factor", page.View{Data: d, Lang: m.visit.Lang})
+	return h.show(w, r, m, "citizen/two-factor", page.View{Data: d, Lang: m.visit.Lang})
 }
 
 // askOn shows the terms; who cannot switch on, or has, sees why on the page of the state.
@@ -59,7 +59,7 @@ func (h *Handler) askOn(w http.ResponseWriter, r *http.Request, m me) error {
 	if d.On || !d.Phone.Enough {
 		return see(w, r, "/me/two-factor")
 	}
-	return h.Pages.Render(w, r, http.StatusOK, "citizen/two-factor-on", page.View{Data: d, Lang: m.visit.Lang})
+	return h.show(w, r, m, "citizen/two-factor-on", page.View{Data: d, Lang: m.visit.Lang})
 }
 
 func (h *Handler) acceptTerms(w http.ResponseWriter, r *http.Request, m me) error {
@@ -89,7 +89,7 @@ func (h *Handler) askOff(w http.ResponseWriter, r *http.Request, m me) error {
 		return see(w, r, "/me/two-factor")
 	}
 	d.Ways = len(h.Signin.Confirmers(r.Context(), m.account)) > 0
-	return h.Pages.Render(w, r, http.StatusOK, "citizen/two-factor-off", page.View{Data: d, Lang: m.visit.Lang})
+	return h.show(w, r, m, "citizen/two-factor-off", page.View{Data: d, Lang: m.visit.Lang})
 }
 
 func (h *Handler) wantOff(w http.ResponseWriter, r *http.Request, m me) error {
@@ -184,7 +184,7 @@ func (h *Handler) showCode(w http.ResponseWriter, r *http.Request, m me, s step,
 	v := page.View{Data: ch.Page.Data, Host: host, Lang: m.visit.Lang, Refresh: ch.Wait}
 	name := page.In(Host, s.factor+"/page")
 	if wrong == nil {
-		return h.Pages.Render(w, r, http.StatusOK, name, v)
+		return h.show(w, r, m, name, v)
 	}
 	if fault.Of(wrong).Key == factors.ErrWrong.Key { // a factor without a sentence of its own
 		wrong = fault.Wrap(fault.Denied, "me.code.wrong", wrong).In("code")

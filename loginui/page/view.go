@@ -22,6 +22,8 @@ type View struct {
 	Here     string   // path and query the general switch comes back to; "" = what was asked for with GET
 	Data     any      // of the page
 	Host     any      // of the host of a factor's page
+	// Notice is a sentence above the page, such as that nothing can be changed now; where a form failed, Err stands in its place.
+	Notice string
 	// Err, after a form failed, is one *fault.Error or several joined ones; their Field links the summary to the fields.
 	Err error
 	// Values are kept in the fields of a failed form. Secrets are never shown again, whatever stands here.
@@ -68,6 +70,7 @@ type Frame struct {
 	values    url.Values
 	Dir       string
 	Problems  []Problem
+	Notice    string
 	Styles    []string
 	Scripts   []string
 	RequestID string
@@ -101,7 +104,7 @@ func (f *Frame) Problem(field string) string {
 // frame completes a view; Service is copied, since it is cleaned here.
 func (p *Pages) frame(pg *page, v View) *Frame {
 	f := &Frame{
-		Lang: v.Lang, Dir: words.Direction(v.Lang), Switch: v.Switch, Data: v.Data, Host: v.Host, Operator: p.Operator, Wide: v.Wide, values: v.Values,
+		Lang: v.Lang, Dir: words.Direction(v.Lang), Switch: v.Switch, Data: v.Data, Host: v.Host, Operator: p.Operator, Wide: v.Wide, Notice: v.Notice, values: v.Values,
 	}
 	if v.Service != nil {
 		s := *v.Service

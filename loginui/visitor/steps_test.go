@@ -474,3 +474,32 @@ func TestB2_ForeignForms(t *testing.T) {
 		}
 	}
 }
+
+// A page that waits asks every few seconds: only its own factor is asked whether it can be used, since another may ask an operator for that.
+func TestAPollAsksOneFactor(t *testing.T) {
+	w := newWorld(t)
+	w.app.has = true
+	path := w.start(func(a *signin.Ask) { a.Want = acr.Substantial })
+	w.leads(w.password(path, "right"), path+"/choose")
+	state := func() string { return strings.TrimSpace(w.get(path + "/with/app/state").Body.String()) }
+	w.app.looked, w.sms.looked = 0, 0
+	if got := state(); got != `{"over":false}` {
+		t.Error(got)
+	}
+	if w.app.looked != 1 || w.sms.looked != 0 {
+		t.Errorf("the factor was asked %d times, another %d times", w.app.looked, w.sms.looked)
+	}
+	w.app.over = true
+	if got := state(); got != `{"over":true}` {
+		t.Errorf("answered: %s", got)
+	}
+	w.app.over, w.app.has = false, false
+	if got := state(); got != `{"over":true}` {
+		t.Errorf("not to be used any more: %s", got)
+	}
+	w.app.has = true
+	w.leads(w.post(path+"/with/sms", "code", "123456"), "/authorize/callback?id="+strings.TrimPrefix(path, "/signin/"))
+	if got := state(); got != `{"over":true}` {
+		t.Errorf("signed in by another tab: %s", got)
+	}
+}

@@ -84,12 +84,18 @@ type knock struct {
 	sent    int
 	resend  time.Duration
 	asked   factors.Try
+	looked  int // how often it was asked whether it is available
+	over    bool
 }
 
 func (k *knock) Info() factors.Info {
 	return factors.Info{Name: k.name, Stage: factors.Second, Tries: factors.Tries{Free: 3, First: 10 * time.Minute, Most: 10 * time.Minute}}
 }
-func (k *knock) Available(context.Context, account.ID) (bool, error) { return k.has, nil }
+func (k *knock) Available(context.Context, account.ID) (bool, error) {
+	k.looked++
+	return k.has, nil
+}
+func (k *knock) Over(context.Context, factors.Try) (bool, error) { return k.over, nil }
 func (k *knock) Begin(_ context.Context, try factors.Try) (factors.Challenge, error) {
 	k.asked = try
 	return factors.Challenge{Page: &factors.Page{Data: struct{ Ending string }{"01"}, Resend: storagetest.Start.Add(k.resend), Trouble: k.trouble}}, k.begin
