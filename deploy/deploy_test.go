@@ -209,6 +209,42 @@ func TestUnitIsSoundAndConfined(t *testing.T) {
 	}
 }
 
+// The head of the unit makes what the unit and the example settings name, and the service, which is not root, can get at it.
+func TestUnitFindsWhatItsHeadMakes(t *testing.T) {
+	head, unit, ok := strings.Cut(read(t, "kapi.service"), "\n[Unit]\n")
+	if !ok {
+		t.Fatal("no head")
+	}
+	one := func(text, pattern string) string {
+		t.Helper()
+		m := regexp.MustCompile("(?m)" + pattern).FindStringSubmatch(text)
+		if m == nil {
+			t.Fatalf("nothing like %s", pattern)
+		}
+		return m[1]
+	}
+	mode := one(head, `install -d -m (\d+) /etc/kapi\b`)
+	if asked := one(unit, `^ConfigurationDirectoryMode=0(\d+)$`); mode != asked || mode[2] < '5' {
+		t.Errorf("the head makes /etc/kapi with mode %s, the unit wants %s; the service has to read its settings there", mode, asked)
+	}
+	if made, read := one(head, `cp kapi\.env (\S+)`), one(unit, `^ExecStart=.* --config (\S+)$`); made != read {
+		t.Errorf("the settings are copied to %s and read from %s", made, read)
+	}
+	env := read(t, "kapi.env")
+	for name, made := range map[string]string{
+		"secret":   one(head, `kapi secret new (\S+)`),
+		"database": one(head, `umask 077; echo \S+ > ([^\s)]+)`),
+	} {
+		variable := "KAPI_" + strings.ToUpper(name) + "_FILE"
+		if given := one(unit, `^LoadCredential=`+name+`:(\S+)$`); given != made || one(env, `^`+variable+`=(\S+)$`) != made {
+			t.Errorf("%s is made at %s, copied from %s, and kapi.env names another", name, made, given)
+		}
+		if !strings.Contains(unit, "\nEnvironment="+variable+"=%d/"+name+"\n") {
+			t.Errorf("the service does not get the copy of %s", name)
+		}
+	}
+}
+
 func TestImageIsStaticAndUnprivileged(t *testing.T) {
 	type line struct{ word, rest string }
 	var stages [][]line
