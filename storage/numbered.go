@@ -29,7 +29,7 @@ func numbered(query string) string {
 		rest = rest[i+1:]
 	}
 	out := b.String()
-	if n < 20 {
+	if n < 50 {
 		numberings.Store(query, out)
 	}
 	return out
