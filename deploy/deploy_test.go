@@ -351,6 +351,42 @@ func TestComposeKeepsSecretsInFiles(t *testing.T) {
 	}
 }
 
+// PgBouncer refuses a connection with a start parameter that it does not know: each that Kapi sends is ignored there and set by PgBouncer itself.
+func TestPoolerSetsWhatItIgnores(t *testing.T) {
+	source := read(t, "../storage/postgres.go")
+	sent := regexp.MustCompile(`setDefault\(c\.RuntimeParams, "(\w+)", (?:"(\w+)")?`).FindAllStringSubmatch(source, -1)
+	if len(sent) < 5 || strings.Count(source, "setDefault(c.RuntimeParams") != len(sent) {
+		t.Fatalf("only %d parameters understood", len(sent))
+	}
+	text := read(t, "pgbouncer.ini")
+	ignored := regexp.MustCompile(`(?m)^ignore_startup_parameters = (.*)$`).FindStringSubmatch(text)
+	query := regexp.MustCompile(`(?m)^kapi = .* connect_query='([^']*)'$`).FindStringSubmatch(text)
+	if ignored == nil || query == nil || !strings.Contains(text, "\npool_mode = transaction\n") {
+		t.Fatal("no list of ignored parameters, no connect_query or another mode")
+	}
+	ignores := strings.Split(ignored[1], ", ")
+	if !strings.Contains(read(t, "../storage/migrate.go"), `RuntimeParams, "lock_timeout"`) || !slices.Contains(ignores, "lock_timeout") {
+		t.Error("lock_timeout, which the connection that reads the schema's version sends, is not ignored, or not sent any more")
+	}
+	count := 0
+	for _, p := range sent {
+		name, value := p[1], p[2]
+		if name == "application_name" { // PgBouncer passes it on
+			continue
+		}
+		count++
+		if !slices.Contains(ignores, name) {
+			t.Errorf("%s is not ignored", name)
+		}
+		if !regexp.MustCompile(`\bset ` + name + ` = ` + value).MatchString(query[1]) {
+			t.Errorf("%s is not set to %s", name, value)
+		}
+	}
+	if n := strings.Count(query[1], "set "); n != count {
+		t.Errorf("%d are set, Kapi sends %d", n, count)
+	}
+}
+
 func TestThirdPartyNamesEveryModule(t *testing.T) {
 	text := read(t, "../THIRD_PARTY.md")
 	direct, _, _ := strings.Cut(read(t, "../go.mod"), "// indirect")
