@@ -157,7 +157,7 @@ func TestRC1_ThousandGuessesAtTheSerial(t *testing.T) {
 	begun := w.begin(w.person.Person.NationalID)
 	t.Cleanup(recovery.WithoutNetworkLimit())
 	var wg sync.WaitGroup
-	places := make(chan struct{}, 40) // at once: more would only wait for the one writer of SQLite
+	places := make(chan struct{}, 10) // at once: more would only wait for the one writer of SQLite
 	for i := range 1000 {
 		places <- struct{}{}
 		wg.Go(func() {
@@ -213,7 +213,7 @@ func TestRC1_ThousandGuessesAtTheCode(t *testing.T) {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	keys := map[string]int{}
-	places := make(chan struct{}, 40)
+	places := make(chan struct{}, 10)
 	for i := range 1000 {
 		places <- struct{}{}
 		wg.Go(func() {
