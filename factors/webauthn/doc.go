@@ -12,6 +12,9 @@
 // roots, and the key cannot be synced; else "swk". A signature counter that does not rise means that there may be a copy of the key: it is
 // refused from then on, the person is told, and the record has it.
 //
+// An installation may list the models of keys that people may register (Allow). Then a key must be vouched for by one of the makers, and
+// be of a model on the list; who says nothing of its maker, or vouches for itself, is refused. Keys that were registered before stay.
+//
 // The package refuses answers to another challenge, session, address, person or purpose, a key of somebody else, a key that was
 // registered before, changed flags of what may be synced, and an answer that is larger than any key's. The keys live in the sealed
 // part of a credential, found by their id; the handle that a key keeps of its owner is random and says nothing.

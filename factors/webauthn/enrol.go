@@ -50,6 +50,7 @@ type ManageView struct {
 	Options string // of the key that is being added; "" = none is
 	Full    bool
 	Here    bool // browsers offer keys at this address
+	Listed  bool // only certain models may be added
 	Alone   bool // two-factor authentication is off: keys are asked for only where a service wants two steps
 }
 
@@ -98,7 +99,7 @@ func (f *Factor) Manage(ctx context.Context, try factors.Try) (factors.Page, err
 	if err != nil {
 		return factors.Page{}, err
 	}
-	v := ManageView{Full: len(keys) >= mostKeys, Here: f.web != nil, Alone: !a.TwoFactor}
+	v := ManageView{Full: len(keys) >= mostKeys, Here: f.web != nil, Listed: f.allow != nil, Alone: !a.TwoFactor}
 	for _, k := range keys {
 		v.Keys = append(v.Keys, view(k))
 	}
@@ -231,7 +232,12 @@ func (f *Factor) save(ctx context.Context, try factors.Try, answer factors.Answe
 	if err != nil {
 		return factors.Result{}, fault.New(fault.Denied, "webauthn.refused")
 	}
-	r := record{Name: f.nameOf(answer, made, keys, try.Lang), User: owner.handle, Key: *made, Hardware: f.vouched(made, p)}
+	maker := f.vouched(made, p)
+	if f.allow != nil && (maker == nil || !f.allow.takes(made, maker)) {
+		return factors.Result{}, fault.New(fault.Denied, "webauthn.not_allowed")
+	}
+	// What may be synced has left its hardware.
+	r := record{Name: f.nameOf(answer, made, keys, try.Lang), User: owner.handle, Key: *made, Hardware: maker != nil && !made.Flags.BackupEligible}
 	data, err := json.Marshal(r)
 	if err != nil {
 		return factors.Result{}, err

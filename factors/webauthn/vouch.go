@@ -26,26 +26,26 @@ var formats = []string{"packed", "tpm", "fido-u2f", "apple"}
 
 var subjectAltName = asn1.ObjectIdentifier{2, 5, 29, 17}
 
-// vouched says whether the maker vouched for the key's hardware: the library has checked the statement's signature, here its
-// certificates must lead to a root. What may be synced has left its hardware.
-func (f *Factor) vouched(made *library.Credential, p *protocol.ParsedCredentialCreationData) bool {
-	if f.roots == nil || made.Flags.BackupEligible || !slices.Contains(formats, made.AttestationFormat) {
-		return false
+// vouched returns the certificate by which the maker vouched for the key: the library has checked the statement's signature, here its
+// certificates must lead to a root. nil where nobody did whose word counts.
+func (f *Factor) vouched(made *library.Credential, p *protocol.ParsedCredentialCreationData) *x509.Certificate {
+	if f.roots == nil || !slices.Contains(formats, made.AttestationFormat) {
+		return nil
 	}
 	chain, ok := p.Response.AttestationObject.AttStatement["x5c"].([]any)
 	if !ok || len(chain) == 0 || len(chain) > 8 {
-		return false
+		return nil
 	}
 	var leaf *x509.Certificate
 	between := x509.NewCertPool()
 	for i, der := range chain {
 		b, ok := der.([]byte)
 		if !ok {
-			return false
+			return nil
 		}
 		c, err := x509.ParseCertificate(b)
 		if err != nil {
-			return false
+			return nil
 		}
 		if i > 0 {
 			between.AddCert(c)
@@ -60,5 +60,8 @@ func (f *Factor) vouched(made *library.Credential, p *protocol.ParsedCredentialC
 	_, err := leaf.Verify(x509.VerifyOptions{
 		Roots: f.roots, Intermediates: between, CurrentTime: f.now(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
 	})
-	return err == nil
+	if err != nil {
+		return nil
+	}
+	return leaf
 }

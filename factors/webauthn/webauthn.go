@@ -42,18 +42,23 @@ type Factor struct {
 	kit   factors.Kit
 	web   *library.WebAuthn // nil where browsers offer no keys: at a bare IP address
 	roots *x509.CertPool    // of makers whose word on hardware counts; nil = nobody's
+	allow *Allowed          // models that may be registered; nil = any
 }
 
 // New returns the factor over its kit. roots are those of the makers of keys that count as hardware; nil = no key does, and
 // none is asked for its maker.
-func New(kit factors.Kit, roots *x509.CertPool) *Factor {
-	f := &Factor{kit: kit, roots: roots}
+func New(kit factors.Kit, roots *x509.CertPool) *Factor { return NewAllowing(kit, roots, nil) }
+
+// NewAllowing is New where people may register only keys of certain models, for which one of the makers vouches; nil = any. Without roots
+// none is.
+func NewAllowing(kit factors.Kit, roots *x509.CertPool, allow *Allowed) *Factor {
+	f := &Factor{kit: kit, roots: roots, allow: allow}
 	u, err := url.Parse(kit.Issuer)
 	if err != nil || u.Hostname() == "" {
 		return f
 	}
 	conveyance := protocol.PreferNoAttestation
-	if roots != nil {
+	if roots != nil || allow != nil {
 		conveyance = protocol.PreferDirectAttestation
 	}
 	limit := library.TimeoutConfig{Timeout: Life, TimeoutUVD: Life} // what the browser is told; tickets keep the time here

@@ -334,7 +334,7 @@ func TestRC4_RecoveryEndsEverything(t *testing.T) {
 		thief.Open(k.URL + "/me/two-factor/off").Submit(map[string]string{"national_id": number(1), "password": newPassword})
 		thief.Submit(map[string]string{"code": k.Phone.Code(t, phoneOf(1), 4)})
 		for _, path := range []string{"/me/two-factor/off", "/me/security", "/me/security/device", "/me/security/totp", "/me/security/webauthn", "/me/security/backup", "/me/security/access", "/me/security/recovery", "/me/contact", "/me/contact/phone"} {
-			thief.Open(k.URL + path).See("Your password was renewed by phone a short while ago", "cannot be changed until") // before anything is sent
+			thief.Open(k.URL+path).See("Your password was renewed by phone a short while ago", "cannot be changed until") // before anything is sent
 		}
 		off := func() reply { return send(t, thief, http.MethodPost, k.URL+"/me/two-factor/off", url.Values{}) }
 		if r := off(); r.Status != 403 || !strings.Contains(r.Body, "Your password was renewed by phone a short while ago") {

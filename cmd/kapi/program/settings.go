@@ -15,6 +15,7 @@ import (
 
 	"github.com/kapi-id/kapi/factors/device"
 	"github.com/kapi-id/kapi/factors/password"
+	"github.com/kapi-id/kapi/factors/webauthn"
 	"github.com/kapi-id/kapi/internal/failpoint"
 	"github.com/kapi-id/kapi/loginui/page"
 )
@@ -42,7 +43,8 @@ type Settings struct {
 	TrustedProxies []netip.Prefix
 	MetricsListen  string
 	GeoFile        string
-	KeyRoots       *x509.CertPool // of makers of security keys; nil = nobody's word counts
+	KeyRoots       *x509.CertPool    // of makers of security keys; nil = nobody's word counts
+	KeyModels      *webauthn.Allowed // that may be registered; nil = any
 	LogLevel       string
 	Passwords      password.Profile
 	AppMinimum     map[string]device.Version // by platform
@@ -96,6 +98,7 @@ var settings = []setting{
 	{name: "METRICS_LISTEN", help: "host:port of /metrics; off unless set", take: takeAddress("METRICS_LISTEN", func(s *Settings) *string { return &s.MetricsListen })},
 	{name: "GEO_FILE", help: "MMDB file that turns networks into places, followed when it changes; without it pages show the network", take: text(func(s *Settings) *string { return &s.GeoFile })},
 	{name: "WEBAUTHN_ROOTS", help: "PEM file with the roots of makers of security keys whose keys count as hardware (hwk); without it none does", take: takeKeyRoots},
+	{name: "WEBAUTHN_ALLOWED", help: "models of security keys that people may register: AAGUIDs, and key identifiers of U2F certificates; needs KAPI_WEBAUTHN_ROOTS; without it any", take: takeKeyModels},
 	{name: "PASSWORD_PROFILE", def: "nist", help: "rules for new passwords: nist, gateway or gateway-older", take: takeProfile},
 	{name: "OPERATOR", help: "name of the institution that runs this, shown at the foot of every page", take: takeOperator},
 	{name: "APP_MIN_VERSION", help: "the least version of the app on registered devices: 1.2.0, or web=1.0.0,android=2.1.0", take: takeAppMinimum},
@@ -414,6 +417,8 @@ func (s *Settings) complete() error {
 		s.AuditAnchor = filepath.Join(filepath.Dir(s.SecretFile), "audit.anchor")
 	}
 	switch {
+	case s.KeyModels != nil && s.KeyRoots == nil: // nothing a key says of its model is worth anything
+		return errors.New("KAPI_WEBAUTHN_ALLOWED needs the makers' roots: set KAPI_WEBAUTHN_ROOTS")
 	case (s.TLSCert == "") != (s.TLSKey == ""):
 		return errors.New("KAPI_TLS_CERT and KAPI_TLS_KEY go together: give both or none")
 	case s.TLSCert != "" && !strings.HasPrefix(s.Issuer, "https://"):

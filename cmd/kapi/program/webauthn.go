@@ -21,3 +21,11 @@ func takeKeyRoots(s *Settings, v string) error {
 	}
 	return nil
 }
+
+// takeKeyModels reads the models of security keys that may be registered.
+func takeKeyModels(s *Settings, v string) (err error) {
+	if s.KeyModels, err = webauthn.Allow(v); err != nil {
+		return fmt.Errorf("KAPI_WEBAUTHN_ALLOWED: %w", err)
+	}
+	return nil
+}
