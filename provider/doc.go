@@ -1,8 +1,9 @@
 // Package provider owns the protocol: OpenID Connect Core, Discovery, RP-Initiated Logout and the OAuth endpoints around
 // them. One file is one endpoint, one named function is one rule.
 //
-// Enter with New and Server.Mount. A request for sign-in becomes a signin.Transaction at /authorize; the pages bring the
-// person through it and come back at /authorize/callback or /authorize/refused, where the answer to the client is made.
+// Enter with New and Server.Mount. A request for sign-in becomes a signin.Transaction at /authorize. Where no page has to be
+// shown it is answered there; otherwise the pages bring the person through it and come back at /authorize/callback or
+// /authorize/refused, where the answer to the client is made.
 // The provider shows no page of its own: Pages is what it asks of whoever draws them.
 //
 // Server implements op.Server of zitadel/oidc, whose request and error types it speaks, but mounts neither its HTTP front
