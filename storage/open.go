@@ -121,6 +121,18 @@ func (db *DB) Close() error {
 	return errors.Join(errs...)
 }
 
+// Connections are those that statements and transactions hold right now; a transaction that waits for nothing holds its own for
+// milliseconds, so that a number that stays says that something hangs.
+func (db *DB) Connections() (inUse int) {
+	if db.pg != nil {
+		return int(db.pg.Stat().AcquiredConns())
+	}
+	for _, p := range db.pools {
+		inUse += p.Stats().InUse
+	}
+	return inUse
+}
+
 // Dialect is "sqlite" or "postgres", for logs and metrics.
 func (db *DB) Dialect() string {
 	if db.dialect == sqlite {

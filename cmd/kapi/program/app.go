@@ -102,7 +102,7 @@ func (a *App) build(ctx context.Context) error {
 	if a.clients, err = a.db.CachedClients(ctx); err != nil {
 		return err
 	}
-	a.metrics = newMetrics(func() (int, int, int) { return a.password.Slots() }, a.Counter)
+	a.metrics = newMetrics(func() (int, int, int) { return a.password.Slots() }, a.Counter, a.db.Connections)
 	o := a.Options.Password
 	o.Hooks = password.Hooks{Hashed: both(o.Hooks.Hashed, a.metrics.hashes.Inc), Refused: a.metrics.refused.Inc, Rehash: a.rehashed}
 	if a.password, err = a.passwords(o); err != nil {

@@ -36,7 +36,7 @@ type metrics struct {
 	swept     prometheus.Counter
 }
 
-func newMetrics(slots func() (inUse, queued, limit int), statements *storage.Counter) *metrics {
+func newMetrics(slots func() (inUse, queued, limit int), statements *storage.Counter, connections func() int) *metrics {
 	m := &metrics{registry: prometheus.NewRegistry()}
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
@@ -76,6 +76,8 @@ func newMetrics(slots func() (inUse, queued, limit int), statements *storage.Cou
 		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: "Password hash slots: used, queue, and in all."},
 			func() float64 { return float64(pick(slots())) }))
 	}
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "kapi_database_connections", Help: "Database connections in use."},
+		func() float64 { return float64(connections()) }))
 	for kind, count := range map[string]*atomic.Int64{"read": &statements.Reads, "write": &statements.Writes} {
 		m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "kapi_database_statements_total",
 			Help: "Statements sent to the database.", ConstLabels: prometheus.Labels{"kind": kind}}, func() float64 { return float64(count.Load()) }))
