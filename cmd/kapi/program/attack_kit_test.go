@@ -43,6 +43,7 @@ func owner(t testing.TB, k *testkapi.Kapi) *sql.DB {
 	if err != nil {
 		t.Fatal(err)
 	}
+	db.SetMaxIdleConns(0) // some tests ask for an owner hundreds of times, and all tests share the connections of one server
 	t.Cleanup(func() { db.Close() })
 	return db
 }

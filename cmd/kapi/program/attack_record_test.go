@@ -116,8 +116,11 @@ func TestL2_NothingWithoutItsEntry(t *testing.T) {
 		there := me(k, t, mehmet, mehmetPassword, "", 0)
 		heal = failpoint(t, k, db, "INSERT", "audit_pending")
 		fails("a refresh", refresh(t, k, rp, token))
-		callback := send(t, b, http.MethodGet, k.URL+send(t, b, http.MethodGet, rp.URL(), nil).Location, nil)
-		fails("single sign-on", callback)
+		straight := send(t, b, http.MethodGet, rp.URL(), nil)
+		for strings.HasPrefix(straight.Location, "/") { // what ends in the request that began it goes nowhere
+			straight = send(t, b, http.MethodGet, k.URL+straight.Location, nil)
+		}
+		fails("single sign-on", straight)
 		fails("a new password", send(t, b, http.MethodPost, k.URL+"/me/password", url.Values{"password": {mehmetPassword}, "new_password": {"sarı bisiklet tepede 9"}}))
 		fails("ending the other sessions", send(t, b, http.MethodPost, k.URL+"/me/sessions/others", url.Values{}))
 		fails("a revocation", machinePost(t, k, rp, "/oauth/revoke", url.Values{"token": {token}}))

@@ -67,10 +67,9 @@ func (d *deaths) again(b *testkapi.Browser, page string) *testkapi.Browser {
 // approve is a sign-in with the registered device: only what n1 committed counts at n2, and a yes that was used up and lost is asked for
 // again.
 func (d *deaths) approve(point string) {
-	t, k := d.t, d.k
+	t := d.t
 	t.Helper()
-	db := owner(t, k)
-	sessions := func() int { return one[int](t, db, "SELECT count(*) FROM sessions") }
+	sessions := func() int { return one[int](t, d.db, "SELECT count(*) FROM sessions") }
 	d.pass(7 * time.Minute) // what was asked before is forgotten
 	d.begin(point)
 	standing := sessions()
@@ -128,10 +127,9 @@ func (d *deaths) approve(point string) {
 func (d *deaths) recover(point string, person int) {
 	t, k := d.t, d.k
 	t.Helper()
-	db := owner(t, k)
 	const old = "the one I forgot now 1"
 	count := func(of string) int {
-		return one[int](t, db, "SELECT count(*) FROM "+of)
+		return one[int](t, d.db, "SELECT count(*) FROM "+of)
 	}
 	d.pass(time.Minute)
 	before := testkapi.NewBrowser(t) // a session that a thief may have

@@ -3,6 +3,7 @@ package program_test
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -36,6 +37,7 @@ type mortal struct {
 	env    []string
 	n2     *program.App
 	said   testkapi.Log // by n2
+	db     *sql.DB      // the owner's look, one for all rounds: each holds a connection
 
 	shift time.Duration // of both replicas' clocks
 	file  string        // that tells n1
@@ -61,6 +63,7 @@ func newMortal(t *testing.T) *mortal {
 	cost := password.Options{Cost: password.Cost{Memory: 19456, Time: 2, Threads: 1}}
 	m.k = testkapi.Start(t, testkapi.Options{Postgres: true, Password: cost})
 	m.k.Quiet()
+	m.db = owner(t, m.k)
 	n2, err := program.New(t.Context(), m.k.Settings, program.Options{
 		Now: m.k.Clock.Now, Database: m.k.Clock.Now, Pause: func(context.Context, time.Duration) {}, Routes: []notify.Route{{Gateway: m.k.Phone, Weight: 1}}, Password: cost,
 		Log: slog.New(slog.NewTextHandler(&m.said, &slog.HandlerOptions{Level: slog.LevelWarn})),
@@ -190,7 +193,7 @@ func (m *mortal) died() {
 	}
 	// The newest message is of the sign-in under way. One that n1 had claimed nobody will send any more, since nobody can
 	// know that it did not.
-	m.claimed = one[int](m.t, owner(m.t, m.k), "SELECT count(*) FROM outbox WHERE state = 'sending' AND created_at = (SELECT max(created_at) FROM outbox)") > 0
+	m.claimed = one[int](m.t, m.db, "SELECT count(*) FROM outbox WHERE state = 'sending' AND created_at = (SELECT max(created_at) FROM outbox)") > 0
 	m.pass(0)
 	m.work()
 }
@@ -271,8 +274,7 @@ func TestO1_DeathAtEachPoint(t *testing.T) {
 func (m *mortal) meet(rp *testkapi.RP, person int, f fate) {
 	t, k := m.t, m.k
 	t.Helper()
-	db := owner(t, k)
-	sessions := func() int { return one[int](t, db, "SELECT count(*) FROM sessions") }
+	sessions := func() int { return one[int](t, m.db, "SELECT count(*) FROM sessions") }
 	standing, asked, texts := sessions(), "", 0
 	b := testkapi.NewBrowser(t)
 	page := b.Open(rp.URL()).URL.String()
@@ -430,8 +432,7 @@ func (m *mortal) keys(rp *testkapi.RP, person int) {
 		b.Open(rp.URL())
 		rp.Answer(b) // verifies with the keys that are published
 	}
-	db := owner(t, k)
-	if n := one[int](t, db, "SELECT count(*) FROM signing_keys WHERE alg = 'ES256' AND state = 'active'"); n != 1 {
+	if n := one[int](t, m.db, "SELECT count(*) FROM signing_keys WHERE alg = 'ES256' AND state = 'active'"); n != 1 {
 		t.Errorf("%d keys sign", n)
 	}
 	m.end()
