@@ -2,6 +2,7 @@ package device
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/base64"
@@ -9,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -207,7 +209,39 @@ func (f *Factor) ask(ctx context.Context, try factors.Try, o owned, sends int) (
 		}
 		return f.push(ctx, try, o, r)
 	})
-	return r, err
+	if err != nil {
+		return r, err
+	}
+	return r, f.trim(ctx, try, r)
+}
+
+// trim ends what is above mostOpen: of requests made at once none saw the others. Whoever looks last sees all of them, and all agree on
+// which are the first.
+func (f *Factor) trim(ctx context.Context, try factors.Try, r request) error {
+	all, err := f.requests(ctx, try.Account)
+	if err != nil {
+		return err
+	}
+	now := f.now()
+	all = slices.DeleteFunc(all, func(b request) bool { return !b.waiting(now) || try.Known && !b.Known })
+	slices.SortFunc(all, func(a, b request) int { // the owner's own browsers come first
+		if a.Known != b.Known {
+			return map[bool]int{true: -1, false: 1}[a.Known]
+		}
+		return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.ID, b.ID))
+	})
+	for i, b := range all {
+		if i < mostOpen || b.Known != try.Known {
+			continue
+		}
+		if err := f.end(ctx, b, endedReplaced); err != nil && !errors.Is(err, fault.ErrConflict) {
+			return err
+		}
+		if b.ID == r.ID {
+			return fault.New(fault.Throttled, "device.many").After(max(all[0].until().Sub(now), time.Second))
+		}
+	}
+	return nil
 }
 
 func (f *Factor) newRequest(try factors.Try, device string, sends int) (request, error) {
