@@ -68,6 +68,20 @@ type Credentials interface {
 	Delete(ctx context.Context, id string) error
 }
 
+// DeleteAll takes every credential of one factor away from a person.
+func DeleteAll(ctx context.Context, c Credentials, id account.ID) error {
+	rows, err := c.Of(ctx, id)
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		if err := c.Delete(ctx, r.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Ticket is a short-lived one-time thing bound to a try: a code that was sent, a challenge that was shown. At most one
 // is open per (factor, binding, purpose): a new one kills the old.
 type Ticket struct {

@@ -138,14 +138,5 @@ func (f *Factor) make(ctx context.Context, try factors.Try, v ManageView) (facto
 
 // Drop ends the set, as when two-factor authentication is switched off.
 func (f *Factor) Drop(ctx context.Context, id account.ID) error {
-	rows, err := f.kit.Credentials.Of(ctx, id)
-	if err != nil {
-		return err
-	}
-	for _, c := range rows {
-		if err := f.kit.Credentials.Delete(ctx, c.ID); err != nil {
-			return err
-		}
-	}
-	return nil
+	return factors.DeleteAll(ctx, f.kit.Credentials, id)
 }

@@ -243,16 +243,7 @@ func (f *Factor) remove(ctx context.Context, try factors.Try) (factors.Result, e
 
 // drop removes all that the person has, the one key.
 func (f *Factor) drop(ctx context.Context, id account.ID) error {
-	rows, err := f.kit.Credentials.Of(ctx, id)
-	if err != nil {
-		return err
-	}
-	for _, c := range rows {
-		if err := f.kit.Credentials.Delete(ctx, c.ID); err != nil {
-			return err
-		}
-	}
-	return nil
+	return factors.DeleteAll(ctx, f.kit.Credentials, id)
 }
 
 // gone says on the page that there is no key any more, as after a form sent twice.

@@ -45,36 +45,56 @@ var sendsOfOne = []throttle.Window{{N: 6, Per: 15 * time.Minute}, {N: 20, Per: 2
 // codeLadder is that of codes at sign-in, with a count of its own.
 var codeLadder = throttle.Ladder{Free: 10, First: 10 * time.Minute, Most: 10 * time.Minute, Disable: 100}
 
+var errNothing = fault.New(fault.Conflict, "contact.nothing")
+
+// waitingNumber is the number of a person that is to be verified.
+func (c *Contacts) waitingNumber(ctx context.Context, id account.ID) (string, error) {
+	k, err := c.Store.Contacts(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	p := pending(&k)
+	if p == nil {
+		return "", errNothing
+	}
+	return p.Number, nil
+}
+
+// waitingAddress is the e-mail address that is.
+func (c *Contacts) waitingAddress(ctx context.Context, id account.ID) (string, error) {
+	k, err := c.Store.Contacts(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	e := pendingEmail(&k)
+	if e == nil {
+		return "", errNothing
+	}
+	return e.Address, nil
+}
+
 // SendPhoneCode sends a code to the number that waits, which need not be the person's at all: hence the limits by number.
 func (c *Contacts) SendPhoneCode(ctx context.Context, a Asker) error {
 	if err := c.Holds.Held(ctx, a.Account, a.Level); err != nil {
 		return err
 	}
-	k, err := c.Store.Contacts(ctx, a.Account)
+	number, err := c.waitingNumber(ctx, a.Account)
 	if err != nil {
 		return err
 	}
-	p := pending(&k)
-	if p == nil {
-		return fault.New(fault.Conflict, "contact.nothing")
-	}
-	return c.sms(ctx, a, forPhone, p.Number, "contact.sms")
+	return c.sms(ctx, a, forPhone, number, "contact.sms")
 }
 
 // VerifyPhone takes the code that came to the number that waits.
 func (c *Contacts) VerifyPhone(ctx context.Context, a Asker, typed string) error {
-	k, err := c.Store.Contacts(ctx, a.Account)
+	number, err := c.waitingNumber(ctx, a.Account)
 	if err != nil {
 		return err
 	}
-	p := pending(&k)
-	if p == nil {
-		return fault.New(fault.Conflict, "contact.nothing")
-	}
-	if err := c.judge(ctx, a, forPhone, p.Number, typed); err != nil {
+	if err := c.judge(ctx, a, forPhone, number, typed); err != nil {
 		return err
 	}
-	return c.phoneVerified(ctx, a, p.Number)
+	return c.phoneVerified(ctx, a, number)
 }
 
 // SendEmail sends a code and a link to the address that waits. A newer link ends the older one.
@@ -82,20 +102,16 @@ func (c *Contacts) SendEmail(ctx context.Context, a Asker) error {
 	if err := c.Holds.Held(ctx, a.Account, a.Level); err != nil {
 		return err
 	}
-	k, err := c.Store.Contacts(ctx, a.Account)
+	address, err := c.waitingAddress(ctx, a.Account)
 	if err != nil {
 		return err
 	}
-	e := pendingEmail(&k)
-	if e == nil {
-		return fault.New(fault.Conflict, "contact.nothing")
-	}
 	token := secret.Token()
 	link := c.Issuer + LinkPath + "?t=" + base64.RawURLEncoding.EncodeToString(c.Box.Seal("contact.link", []byte(string(a.Account)+" "+token)))
-	return c.mail(ctx, a, forEmail, e.Address, linkLife, "contact.mail.subject", "contact.mail.text", link, func(ctx context.Context) error {
+	return c.mail(ctx, a, forEmail, address, linkLife, "contact.mail.subject", "contact.mail.text", link, func(ctx context.Context) error {
 		now := c.now()
 		_, err := c.Tickets.Open(ctx, factors.Ticket{Binding: linkBinding(a.Account), Purpose: forLink, Account: a.Account,
-			Secret: c.linkMAC(a.Account, token, e.Address), Data: []byte(e.Address), CreatedAt: now, ExpiresAt: now.Add(linkLife)}, nil)
+			Secret: c.linkMAC(a.Account, token, address), Data: []byte(address), CreatedAt: now, ExpiresAt: now.Add(linkLife)}, nil)
 		return err
 	})
 }
@@ -108,18 +124,14 @@ func (c *Contacts) linkMAC(id account.ID, token, address string) []byte {
 
 // VerifyEmail takes the code of the e-mail.
 func (c *Contacts) VerifyEmail(ctx context.Context, a Asker, typed string) error {
-	k, err := c.Store.Contacts(ctx, a.Account)
+	address, err := c.waitingAddress(ctx, a.Account)
 	if err != nil {
 		return err
 	}
-	e := pendingEmail(&k)
-	if e == nil {
-		return fault.New(fault.Conflict, "contact.nothing")
-	}
-	if err := c.judge(ctx, a, forEmail, e.Address, typed); err != nil {
+	if err := c.judge(ctx, a, forEmail, address, typed); err != nil {
 		return err
 	}
-	return c.emailVerified(ctx, a, e.Address)
+	return c.emailVerified(ctx, a, address)
 }
 
 // errLink is the answer to every link that does not work, whatever the reason.

@@ -3,7 +3,6 @@
 package fcm
 
 import (
-	"bytes"
 	"context"
 	"crypto"
 	"crypto/rsa"
@@ -126,25 +125,11 @@ func (g *Gateway) Send(ctx context.Context, m notify.Message) error {
 	if n.Urgent() {
 		priority = "HIGH"
 	}
-	body, err := json.Marshal(map[string]message{"message": {
+	body := map[string]message{"message": {
 		Token: s.Token, Data: map[string]string{"kind": n.Kind, "id": n.ID},
 		Android: android{Priority: priority, TTL: fmt.Sprintf("%ds", push.Left(m, g.c.Now())/time.Second), Collapse: n.Kind},
-	}})
-	if err != nil {
-		return notify.Refused(err)
-	}
-	token, f := g.pass.Get(ctx)
-	if f != nil {
-		return f
-	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, g.c.Base+"/v1/projects/"+g.a.ProjectID+"/messages:send", bytes.NewReader(body))
-	if err != nil {
-		return notify.NotSent(err, false)
-	}
-	r.Header.Set("Content-Type", "application/json")
-	r.Header.Set("User-Agent", "kapi")
-	r.Header.Set("Authorization", "Bearer "+token)
-	a, f := call.Do(g.client, r)
+	}}
+	a, token, f := push.Post(ctx, g.client, g.pass, g.c.Base+"/v1/projects/"+g.a.ProjectID+"/messages:send", "application/json", body)
 	if f != nil {
 		return f
 	}

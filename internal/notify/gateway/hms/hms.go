@@ -3,7 +3,6 @@
 package hms
 
 import (
-	"bytes"
 	"context"
 	"crypto/x509"
 	"encoding/json"
@@ -110,22 +109,7 @@ func (g *Gateway) Send(ctx context.Context, m notify.Message) error {
 		what = android{Urgency: "HIGH", Collapse: 1}
 	}
 	what.TTL = fmt.Sprintf("%ds", push.Left(m, g.c.Now())/time.Second)
-	b, err := json.Marshal(body{Message: message{Data: string(n.JSON()), Android: what, Token: []string{s.Token}}})
-	if err != nil {
-		return notify.Refused(err)
-	}
-	token, f := g.pass.Get(ctx)
-	if f != nil {
-		return f
-	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, g.address, bytes.NewReader(b))
-	if err != nil {
-		return notify.NotSent(err, false)
-	}
-	r.Header.Set("Content-Type", "application/json; charset=UTF-8")
-	r.Header.Set("User-Agent", "kapi")
-	r.Header.Set("Authorization", "Bearer "+token)
-	a, f := call.Do(g.client, r)
+	a, token, f := push.Post(ctx, g.client, g.pass, g.address, "application/json; charset=UTF-8", body{Message: message{Data: string(n.JSON()), Android: what, Token: []string{s.Token}}})
 	if f != nil {
 		return f
 	}
