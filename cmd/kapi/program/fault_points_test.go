@@ -166,15 +166,21 @@ func (m *mortal) start(point string) (address string) {
 			m.t.Fatalf("n1 ended before it served: %s", m.log)
 		case <-time.After(10 * time.Millisecond):
 		}
-		r, err := http.Get("http://" + address + "/healthz")
-		if err != nil {
-			continue
-		}
-		r.Body.Close()
-		if r.StatusCode == http.StatusOK {
+		if serves("http://"+address, m.k.URL) {
 			return address
 		}
 	}
+}
+
+// serves says whether the server at an address is that of the issuer: whoever was faster to take the port may be a kapi too.
+func serves(address, issuer string) bool {
+	r, err := http.Get(address + "/.well-known/openid-configuration")
+	if err != nil {
+		return false
+	}
+	defer r.Body.Close()
+	var said struct{ Issuer string }
+	return json.NewDecoder(r.Body).Decode(&said) == nil && said.Issuer == issuer
 }
 
 // died waits until n1 is dead, by its point and nothing else, and lets n2 work.

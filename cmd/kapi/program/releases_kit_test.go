@@ -240,11 +240,15 @@ func (r *releases) start(release string) *server {
 		close(s.gone)
 	}()
 	go func() { // what a load balancer does
+		ours := false
 		for {
 			select {
 			case <-s.gone:
 				return
 			case <-time.After(100 * time.Millisecond):
+			}
+			if ours = ours || serves(s.url, r.k.URL); !ours {
+				continue
 			}
 			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 			q, _ := http.NewRequestWithContext(ctx, http.MethodGet, s.url+"/readyz", nil)
