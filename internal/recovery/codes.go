@@ -114,13 +114,16 @@ func (f *Flow) later(v Visit, fn func(context.Context) error) {
 		f.log().Warn("a recovery did not go out: too many at once", "request", v.Request)
 		return
 	}
-	go func() {
+	f.out.Go(func() {
 		defer func() { <-slots }()
 		ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
 		defer cancel()
 		work(ctx)
-	}()
+	})
 }
+
+// Wait returns when nothing is on its way out any more: 15 s at most after the last request.
+func (f *Flow) Wait() { f.out.Wait() }
 
 // send lets the code go out after the browser has its answer.
 func (f *Flow) send(t Transaction, v Visit, p *pending) {

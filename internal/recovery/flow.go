@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -66,6 +67,8 @@ type Flow struct {
 	Pause func(ctx context.Context, d time.Duration)
 	// Jitter is added to it. nil = 0 to 85 ms at random.
 	Jitter func() time.Duration
+
+	out sync.WaitGroup // what is on its way out
 }
 
 // Sessions ends what is open.

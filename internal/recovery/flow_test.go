@@ -462,3 +462,18 @@ func TestRC1_OneProofIsNotEnough(t *testing.T) {
 		t.Error("none went out where all is right")
 	}
 }
+
+// What the browser does not wait for is waited for by the program that ends.
+func TestWhatIsOnItsWayIsWaitedFor(t *testing.T) {
+	w := newWorld(t, sqlite)
+	w.flow.Later = nil
+	for range 3 {
+		w.out = nil
+		w.atCode(w.person.Person.NationalID, details(), hers, "")
+		w.flow.Wait()
+		if len(w.out) != 1 {
+			t.Fatalf("%d messages went out", len(w.out))
+		}
+		w.clock.Add(16 * time.Minute)
+	}
+}

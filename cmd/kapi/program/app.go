@@ -21,6 +21,7 @@ import (
 	"github.com/kapi-id/kapi/internal/enrolment"
 	"github.com/kapi-id/kapi/internal/notify"
 	"github.com/kapi-id/kapi/internal/place"
+	"github.com/kapi-id/kapi/internal/recovery"
 	"github.com/kapi-id/kapi/internal/secret"
 	"github.com/kapi-id/kapi/internal/signin"
 	"github.com/kapi-id/kapi/internal/web"
@@ -59,6 +60,7 @@ type App struct {
 	registry *factors.Registry
 	reach    *reach.Messenger
 	holds    *enrolment.Holds
+	recovery *recovery.Flow
 	worker   *notify.Worker
 	metrics  *metrics
 	cookies  web.Cookies
@@ -212,8 +214,11 @@ func (a *App) Start(ctx context.Context) {
 	a.every(ctx, 10*time.Second, "", a.look)
 }
 
-// Wait returns when everything that Start began has stopped.
-func (a *App) Wait() { a.loops.Wait() }
+// Wait returns when everything that Start began has stopped, and what requests left behind is done.
+func (a *App) Wait() {
+	a.loops.Wait()
+	a.recovery.Wait()
+}
 
 // Close closes the database.
 func (a *App) Close() error { return a.db.Close() }

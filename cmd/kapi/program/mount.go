@@ -51,7 +51,8 @@ func (a *App) mount(registry *factors.Registry, sentences *words.Catalogue) erro
 	if err != nil {
 		return err
 	}
-	recoveries, err := a.recoveryPages(pages, a.recoveries(registry, sentences))
+	a.recovery = a.recoveries(registry, sentences)
+	recoveries, err := a.recoveryPages(pages, a.recovery)
 	if err != nil {
 		return err
 	}
