@@ -474,6 +474,6 @@ func TestWhatIsOnItsWayIsWaitedFor(t *testing.T) {
 		if len(w.out) != 1 {
 			t.Fatalf("%d messages went out", len(w.out))
 		}
-		w.clock.Add(16 * time.Minute)
+		w.clock.Advance(16 * time.Minute)
 	}
 }
