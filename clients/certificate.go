@@ -1,7 +1,9 @@
 package clients
 
 import (
+	"bytes"
 	"crypto"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
@@ -9,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/go-jose/go-jose/v4"
 )
@@ -29,21 +32,27 @@ func CertificateKeys(text []byte) ([]byte, error) {
 		if err != nil {
 			return nil, fmt.Errorf("the certificate cannot be read: %w", err)
 		}
-		if c.IsCA && len(set.Keys) > 0 {
+		if slices.ContainsFunc(set.Keys, func(k jose.JSONWebKey) bool { return issued(k.Certificates[0], c) || issued(c, k.Certificates[0]) }) {
 			return nil, errors.New("the file holds a chain; give a file with nothing but the client's own certificate")
 		}
 		k := jose.JSONWebKey{Key: c.PublicKey, Certificates: []*x509.Certificate{c}}
-		print, err := k.Thumbprint(crypto.SHA256)
-		if err != nil {
+		if _, err := k.Thumbprint(crypto.SHA256); err != nil {
 			return nil, fmt.Errorf("the certificate's key is of no use; %s", usable)
 		}
-		k.KeyID = base64.RawURLEncoding.EncodeToString(print)
+		name := sha256.Sum256(c.Raw) // not of the key: the next certificate may well be of the same
+		k.KeyID = base64.RawURLEncoding.EncodeToString(name[:])
 		set.Keys = append(set.Keys, k)
 	}
 	if len(set.Keys) == 0 {
 		return nil, errors.New("there is no certificate in the file; it must be PEM text (-----BEGIN CERTIFICATE-----)")
 	}
 	return json.Marshal(set)
+}
+
+// issued says whether, by their names, one certificate was issued by another. One that issued itself was issued by no other, such as the old
+// and the next one of a client that makes its own, which openssl marks as authorities.
+func issued(c, by *x509.Certificate) bool {
+	return bytes.Equal(c.RawIssuer, by.RawSubject) && !bytes.Equal(c.RawIssuer, c.RawSubject)
 }
 
 // WriteCertificateKeys prints the members of a client file for the certificates in a file of PEM text.

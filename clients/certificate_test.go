@@ -19,10 +19,20 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
+// certificateOf is one that issued itself.
 func certificateOf(t *testing.T, key *ecdsa.PrivateKey, ca bool) *x509.Certificate {
 	t.Helper()
-	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "bank"}, NotBefore: time.Unix(0, 0), NotAfter: time.Unix(4e9, 0), IsCA: ca, BasicConstraintsValid: true}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, key.Public(), crypto.Signer(key))
+	return certificateBy(t, key, ca, "bank", key)
+}
+
+func certificateBy(t *testing.T, key *ecdsa.PrivateKey, ca bool, issuer string, by *ecdsa.PrivateKey) *x509.Certificate {
+	t.Helper()
+	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tmpl := &x509.Certificate{SerialNumber: serial, Subject: pkix.Name{CommonName: "bank"}, NotBefore: time.Unix(0, 0), NotAfter: time.Unix(4e9, 0), IsCA: ca, BasicConstraintsValid: true}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, &x509.Certificate{Subject: pkix.Name{CommonName: issuer}}, key.Public(), crypto.Signer(by))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +126,36 @@ func TestCertificates(t *testing.T) {
 		t.Errorf("by a secret: %v", err)
 	}
 
+	// The next certificate may be of the same key, and may be of a client that makes its own and marks them as authorities, as openssl does.
+	for name, pair := range map[string][2]*x509.Certificate{
+		"of the same key":            {cert, certificateOf(t, key, false)},
+		"by openssl req -x509":       {certificateOf(t, key, true), certificateOf(t, other, true)},
+		"both":                       {certificateOf(t, key, true), certificateOf(t, key, true)},
+		"by somebody, the same name": {certificateBy(t, key, false, "authority", other), certificateBy(t, key, false, "authority", other)},
+	} {
+		var printed bytes.Buffer
+		if err := WriteCertificateKeys(&printed, strings.NewReader(pemOf(pair[0])+pemOf(pair[1]))); err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		regs, err := ParseFile(strings.NewReader(head + printed.String() + "}]"))
+		if err != nil || len(regs[0].JWKS.Keys) != 2 || !regs[0].JWKS.Keys[1].Certificates[0].Equal(pair[1]) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+
 	keyPEM, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The authority calls itself "bank" here; what it issued has another name.
+	authority := certificateOf(t, other, true)
+	tmpl := &x509.Certificate{SerialNumber: big.NewInt(9), Subject: pkix.Name{CommonName: "machine"}, NotBefore: time.Unix(0, 0), NotAfter: time.Unix(4e9, 0)}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, authority, key.Public(), crypto.Signer(other))
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := x509.ParseCertificate(der)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +163,8 @@ func TestCertificates(t *testing.T) {
 		"nothing":        {"", "no certificate in the file"},
 		"no PEM":         {"\x30\x82", "no certificate in the file"},
 		"with its key":   {pemOf(cert) + string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyPEM})), "holds a PRIVATE KEY"},
-		"with its chain": {pemOf(cert) + pemOf(certificateOf(t, other, true)), "holds a chain"},
+		"with its chain": {pemOf(leaf) + pemOf(authority), "holds a chain"},
+		"chain first":    {pemOf(authority) + pemOf(leaf), "holds a chain"},
 		"rubbish":        {string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte{1}})), "cannot be read"},
 		"a small key":    {pemOf(certificateOf(t, small, false)), "of no use"},
 	} {
