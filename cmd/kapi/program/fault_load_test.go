@@ -69,6 +69,7 @@ func (x *town) idle(t *testing.T) (least burden) {
 		for _, v := range x.vendors {
 			v.CloseClientConnections()
 		}
+		x.desk.CloseClientConnections()
 		time.Sleep(5 * time.Millisecond)
 		if b := x.load(t); b.over(least, -1, 0) == "" {
 			least, still = b, -1
@@ -116,12 +117,12 @@ func heap() uint64 {
 	return m.HeapAlloc
 }
 
-// Row O5: every vendor hangs at once while many people come at once. Each page is there at once, what hangs is bounded, and when they are
+// Row O5: every vendor hangs, dies or talks nonsense at once while many people come at once. Each page is there at once, what hangs is bounded, and when they are
 // back goroutines, database connections and heap are what they were. Runs alone, since the heap is everybody's.
 func TestO5_NothingStaysBehind(t *testing.T) {
 	marked(t)
 	x := newTown(t)
-	const crowd = 40
+	const crowd = 30
 	vendors := []string{"sms", "sim", "messenger", "mail", "push", "operator"}
 	var most burden
 	wave := func(name string) {
@@ -137,7 +138,10 @@ func TestO5_NothingStaysBehind(t *testing.T) {
 		go func() {
 			defer close(done)
 			race(crowd, func(i int) {
-				people[i].Open(addresses[i]).Submit(map[string]string{"national_id": numbers[i], "password": holderPassword})
+				for people[i].Open(addresses[i]); people[i].Status == http.StatusServiceUnavailable; people[i].Open(addresses[i]) {
+					time.Sleep(50 * time.Millisecond) // a busy machine sends some of a crowd away
+				}
+				people[i].Submit(map[string]string{"national_id": numbers[i], "password": holderPassword})
 				if people[i].Status >= 500 && people[i].Status != http.StatusServiceUnavailable {
 					t.Errorf("%s: %d", name, people[i].Status)
 				}
@@ -168,19 +172,28 @@ func TestO5_NothingStaysBehind(t *testing.T) {
 	was, held := x.idle(t), heap()
 	usual := most
 	most = burden{}
+	before := map[string]int64{}
+	for _, v := range vendors {
+		before[v] = x.calls(v)
+	}
 	for round := range 3 {
 		for _, v := range vendors {
 			mode := []string{"slow", "dead", "wrong"}[round]
-			if v == "operator" && mode == "slow" && rounds() <= 20 {
-				mode = "dead" // two seconds of the real clock for each
+			if v == "operator" && mode != "wrong" { // without its word nothing is sent at all
+				mode = ""
 			}
 			x.trouble(v, mode)
 		}
 		wave("in trouble")
 		x.Clock.Add(time.Minute)
 	}
-	most.within(t, "in the trouble", usual, 2*crowd, 8) // those who wait longer, and a few calls to each vendor
+	most.within(t, "in the trouble", usual, 3*16*5, 8) // 16 calls at once to each of three, with both ends of their connections
 	restore()
+	for _, v := range []string{"sms", "sim", "messenger"} {
+		if x.calls(v) == before[v] {
+			t.Errorf("nobody needed %s", v)
+		}
+	}
 	x.back(t, was)
 	now := heap()
 	if now > held+(8<<20) {

@@ -33,6 +33,7 @@ const simPeople = `[
 type country struct {
 	*testkapi.Kapi
 	op   *operator.Operator
+	desk *httptest.Server // where the operator is reached
 	mail *testkapi.Phone
 }
 
@@ -57,6 +58,7 @@ func startSIM(t *testing.T, postgres bool, change func(*testkapi.Options)) *coun
 		return time.Now()
 	}})
 	server := httptest.NewServer(c.op)
+	c.desk = server
 	t.Cleanup(server.Close)
 	o := testkapi.Options{
 		Postgres: postgres, Factors: testkapi.Signature,
