@@ -60,6 +60,7 @@ type setting struct {
 	def    string
 	help   string
 	secret bool // never by flag when it carries a password
+	list   bool // of all that is let in: a file of it that holds nothing is a mistake and does not let everything in
 	take   func(s *Settings, value string) error
 }
 
@@ -98,7 +99,7 @@ var settings = []setting{
 	{name: "METRICS_LISTEN", help: "host:port of /metrics; off unless set", take: takeAddress("METRICS_LISTEN", func(s *Settings) *string { return &s.MetricsListen })},
 	{name: "GEO_FILE", help: "MMDB file that turns networks into places, followed when it changes; without it pages show the network", take: text(func(s *Settings) *string { return &s.GeoFile })},
 	{name: "WEBAUTHN_ROOTS", help: "PEM file with the roots of makers of security keys whose keys count as hardware (hwk); without it none does", take: takeKeyRoots},
-	{name: "WEBAUTHN_ALLOWED", help: "models of security keys that people may register: AAGUIDs, and key identifiers of U2F certificates; needs KAPI_WEBAUTHN_ROOTS; without it any", take: takeKeyModels},
+	{name: "WEBAUTHN_ALLOWED", help: "models of security keys that people may register: AAGUIDs, and key identifiers of U2F certificates; needs KAPI_WEBAUTHN_ROOTS; without it any", list: true, take: takeKeyModels},
 	{name: "PASSWORD_PROFILE", def: "nist", help: "rules for new passwords: nist, gateway or gateway-older", take: takeProfile},
 	{name: "OPERATOR", help: "name of the institution that runs this, shown at the foot of every page", take: takeOperator},
 	{name: "APP_MIN_VERSION", help: "the least version of the app on registered devices: 1.2.0, or web=1.0.0,android=2.1.0", take: takeAppMinimum},
@@ -207,6 +208,10 @@ func collect(values map[string]string, lines []string, where string) (problems [
 				continue
 			}
 			name, v = base, strings.TrimRight(string(b), "\r\n")
+			if v == "" && known(base).list {
+				problems = append(problems, fmt.Errorf("%s: the file is empty: list something there, or remove the setting", key))
+				continue
+			}
 		}
 		if other, twice := from[name]; twice {
 			problems = append(problems, fmt.Errorf("%s gives both %s and %s: keep one", where, other, key))

@@ -86,6 +86,8 @@ func TestResolve(t *testing.T) {
 		{name: "a secret by flag", flags: map[string]string{"PUSH_HMS": "{\"app_id\":\"1\",\"client_secret\":\"x\"}"}, err: "carries a password"},
 		{name: "a model of keys that is none", env: []string{"KAPI_WEBAUTHN_ALLOWED=YubiKey"}, err: "KAPI_WEBAUTHN_ALLOWED: \"YubiKey\" is neither"},
 		{name: "the model of no key", env: []string{"KAPI_WEBAUTHN_ALLOWED=00000000-0000-0000-0000-000000000000"}, err: "zeros"},
+		{name: "no model of keys, by commas", env: []string{"KAPI_WEBAUTHN_ALLOWED= , "}, err: "lists no model"},
+		{name: "no model of keys, by a file", env: []string{"KAPI_WEBAUTHN_ALLOWED_FILE=" + file("m", "\n")}, err: "KAPI_WEBAUTHN_ALLOWED_FILE: the file is empty"},
 		{name: "models without makers", env: []string{"KAPI_WEBAUTHN_ALLOWED=f8a011f3-8c0a-4d15-8006-17111f9edc7d"}, err: "set KAPI_WEBAUTHN_ROOTS"},
 		{name: "another push inbox", env: []string{"KAPI_PUSH=https://push.example.org"}, err: "KAPI_PUSH: want inbox"},
 		{name: "operator", env: []string{"KAPI_OPERATOR=two\nlines"}, err: "on one line"},

@@ -1,6 +1,7 @@
 package program
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
@@ -26,6 +27,9 @@ func takeKeyRoots(s *Settings, v string) error {
 func takeKeyModels(s *Settings, v string) (err error) {
 	if s.KeyModels, err = webauthn.Allow(v); err != nil {
 		return fmt.Errorf("KAPI_WEBAUTHN_ALLOWED: %w", err)
+	}
+	if s.KeyModels == nil {
+		return errors.New("KAPI_WEBAUTHN_ALLOWED lists no model, which would let any key in: list one, or remove the setting")
 	}
 	return nil
 }
