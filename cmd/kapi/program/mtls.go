@@ -81,9 +81,19 @@ func (a *App) apart(next http.Handler) http.Handler {
 	})
 }
 
+// direct drops what only a proxy may say. Where the client's own handshake ends no proxy can have added anything, even if one passes the
+// connection through and is trusted for the pages: such a header is the client's own story of its address.
+func direct(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Header.Del("X-Forwarded-For")
+		r.Header.Del("X-Request-Id")
+		next.ServeHTTP(w, r)
+	})
+}
+
 // mtlsServer asks for a certificate and takes any: its key is proven in the handshake, whose it is says the registration.
 func (a *App) mtlsServer(cert *certificate) *http.Server {
-	s := web.NewServer(a.MTLSListen, forMachines(a.Handler))
+	s := web.NewServer(a.MTLSListen, direct(forMachines(a.Handler)))
 	s.TLSConfig = cert.config()
 	s.TLSConfig.ClientAuth = tls.RequestClientCert
 	return s

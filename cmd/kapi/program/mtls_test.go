@@ -266,6 +266,8 @@ func TestOwnListenerForCertificates(t *testing.T) {
 		for _, v := range headers {
 			r.Header.Add("Client-Cert", v)
 		}
+		r.Header.Set("X-Forwarded-For", "203.0.113.77")
+		r.Header.Set("X-Request-Id", "told-by-the-client")
 		transport := &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{
 			InsecureSkipVerify: true, // who the server is, is another test
 			GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
@@ -306,6 +308,10 @@ func TestOwnListenerForCertificates(t *testing.T) {
 		if status, _, _ := ask(machines, "/authorize", url.Values{}, &mine); status != http.StatusNotFound {
 			t.Errorf("a page among machines at %s: %d", host, status)
 		}
+	}
+	// A proxy that passes the connection through is trusted for the pages; what comes through it is the client's own word.
+	if log := k.Log.String(); !strings.Contains(log, `"path":"/oauth/token"`) || strings.Contains(log, "203.0.113.77") || strings.Contains(log, "told-by-the-client") {
+		t.Errorf("a client says where it is:\n%.3000s", log)
 	}
 	asked = false
 	if status, _, err := ask(main, "/oauth/token", form, &mine, headerOf(mine)); status != http.StatusUnauthorized || asked {
