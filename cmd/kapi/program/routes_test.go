@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -322,7 +323,13 @@ func TestB2_EveryRoute(t *testing.T) {
 		}
 	}
 	if len(pages) < 45 || posts < 500 {
-		t.Errorf("%d pages were looked at, %d foreign posts made", len(pages), posts)
+		other := map[string]int{}
+		for _, s := range tp.all {
+			if s.Method == http.MethodGet && s.Status != http.StatusOK && !pages[s.Path] {
+				other[fmt.Sprint(s.Path, " ", s.Status)]++
+			}
+		}
+		t.Errorf("%d pages were looked at, %d foreign posts made\n%v\n%v", len(pages), posts, slices.Sorted(maps.Keys(pages)), other)
 	}
 }
 
