@@ -61,7 +61,7 @@ func newMortal(t *testing.T) *mortal {
 	}
 	// n1 hashes at the production cost, so n2 does.
 	cost := password.Options{Cost: password.Cost{Memory: 19456, Time: 2, Threads: 1}}
-	m.k = testkapi.Start(t, testkapi.Options{Postgres: true, Password: cost})
+	m.k = testkapi.Start(t, testkapi.Options{Postgres: true, Password: cost, Settings: map[string]string{"TRUSTED_PROXIES": "127.0.0.1"}})
 	m.k.Quiet()
 	m.db = owner(t, m.k)
 	n2, err := program.New(t.Context(), m.k.Settings, program.Options{
@@ -88,7 +88,7 @@ func newMortal(t *testing.T) *mortal {
 	t.Cleanup(inbox.Close)
 	s := m.k.Settings
 	m.env = []string{"KAPI_ISSUER=" + s.Issuer, "KAPI_DATABASE=" + s.Database, "KAPI_SECRET_FILE=" + s.SecretFile, "KAPI_AUDIT_ANCHOR=" + filepath.Join(dir, "anchor"),
-		"KAPI_SMS=inbox:" + inbox.URL, "KAPI_TEST_CLOCK=" + m.file, "GOMAXPROCS=2", "HOME=" + dir, "KAPI_LOG_LEVEL=warn"}
+		"KAPI_SMS=inbox:" + inbox.URL, "KAPI_TEST_CLOCK=" + m.file, "GOMAXPROCS=2", "HOME=" + dir, "KAPI_LOG_LEVEL=warn", "KAPI_TRUSTED_PROXIES=127.0.0.1"}
 	m.k.App().Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if p := m.to.Load(); p != nil {
 			p.ServeHTTP(w, r)
@@ -124,6 +124,7 @@ func (m *mortal) begin(point string) {
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(&url.URL{Scheme: "http", Host: address})
 			r.Out.Host = r.In.Host
+			r.Out.Header["X-Forwarded-For"] = r.In.Header["X-Forwarded-For"]
 		},
 		ModifyResponse: func(r *http.Response) error { // all or nothing: a browser that gets half a page loads it again
 			b, err := io.ReadAll(r.Body)
