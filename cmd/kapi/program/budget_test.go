@@ -96,7 +96,7 @@ func TestStatementBudget(t *testing.T) {
 		// the two events. They are one statement where statements travel together, as on Postgres.
 		spent("single sign-on", 1, 2+two, func() { led("code=", send(t, b, http.MethodGet, rp.URL(), nil)) })
 		spent("single sign-on, asked silently", 1, 1+two, func() { led("code=", send(t, b, http.MethodGet, rp.URL("prompt", "none"), nil)) })
-		spent("silently refused", 0, 1, func() {
+		spent("silently refused", 0, 0, func() {
 			led("login_required", send(t, testkapi.NewBrowser(t), http.MethodGet, rp.URL("prompt", "none"), nil))
 		})
 		spent("authorize with a session that is not enough", 1, 1, func() {
