@@ -262,6 +262,30 @@ func (r *Ring) Rotate(ctx context.Context, atOnce bool) ([]Key, error) {
 	return out, r.Refresh(ctx)
 }
 
+// Remove takes a key out of the published set before its time, and its private part out of the store: whoever got hold of it can make
+// nothing more that clients accept, once they have fetched the set anew. What it signed ends with it. The key that signs has to be rotated
+// first.
+func (r *Ring) Remove(ctx context.Context, kid string) error {
+	rows, err := r.Store.SigningKeys(ctx)
+	if err != nil {
+		return fmt.Errorf("keys: read signing keys: %w", err)
+	}
+	i := slices.IndexFunc(rows, func(k keyring.Stored) bool { return k.KID == kid })
+	switch {
+	case i < 0:
+		return fmt.Errorf("there is no key %q", kid)
+	case rows[i].State == Active:
+		return fmt.Errorf("key %s signs now; put another in its place first, with kapi keys rotate --now", kid)
+	case rows[i].State == Removed:
+		return nil
+	}
+	rows[i].State, rows[i].RemoveAt, rows[i].Sealed = Removed, r.Now(), nil
+	if err := r.change(ctx, nil, rows[i:i+1]); err != nil {
+		return conflict(err)
+	}
+	return r.Refresh(ctx)
+}
+
 // only lists the keys of these ids as they are now.
 func (r *Ring) only(ctx context.Context, kids []string) ([]Key, error) {
 	all, err := r.List(ctx)

@@ -109,6 +109,42 @@ func TestRotation_Now(t *testing.T) {
 	}
 }
 
+// A key that others know leaves every set at once, and what it signed is worth nothing; the key that signs stays.
+func TestRemove(t *testing.T) {
+	f := newFleet(t, 2)
+	n1, n2 := f.nodes[0], f.nodes[1]
+	old := n1.Public()[0].KeyID
+	if err := n1.Remove(t.Context(), old); err == nil || !strings.Contains(err.Error(), "signs now") {
+		t.Errorf("the key that signs: %v", err)
+	}
+	if err := n1.Remove(t.Context(), "none"); err == nil {
+		t.Error("no key, and no error")
+	}
+	stolen, err := n1.Sign(t.Context(), "ES256", "JWT", nil)
+	f.must(err)
+	_, err = n1.Rotate(t.Context(), true)
+	f.must(err)
+	f.must(n2.Refresh(t.Context()))
+	f.must(verify(stolen, "ES256", "JWT", body(n2)))
+	f.must(n1.Remove(t.Context(), old))
+	f.must(n1.Remove(t.Context(), old)) // twice is once
+	f.must(n2.Refresh(t.Context()))
+	for _, n := range f.nodes {
+		if _, known := n.Key(old); known || len(n.Public()) != 1 || verify(stolen, "ES256", "JWT", body(n)) == nil {
+			t.Errorf("published %v, known %v", n.Public(), known)
+		}
+		f.must(f.check(n, "ES256", n2))
+	}
+	for _, row := range f.rows {
+		if row.KID == old && len(row.Sealed) != 0 {
+			t.Error("the private part is still there")
+		}
+	}
+	if last := f.events[len(f.events)-1]; last.Details["kid"] != old || last.Details["state"] != Removed {
+		t.Errorf("%+v", last)
+	}
+}
+
 // A replica that never looks goes on with what it has; and what it signs stays known everywhere until it is over.
 func TestRotation_StaleReplica(t *testing.T) {
 	f := newFleet(t, 2)

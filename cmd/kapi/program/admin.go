@@ -66,6 +66,7 @@ func (c migrateCmd) Run(ctx context.Context, con *console) error {
 type keysCmd struct {
 	List   keysListCmd   `cmd:"" help:"List the signing keys and their states."`
 	Rotate keysRotateCmd `cmd:"" help:"Publish new signing keys."`
+	Remove keysRemoveCmd `cmd:"" help:"Publish a key no longer: for one that others may know."`
 }
 
 type keysListCmd struct{ configured }
@@ -104,7 +105,7 @@ func when(t time.Time) string {
 
 type keysRotateCmd struct {
 	configured
-	Now bool `help:"Sign with the new keys at once: for a key that may be known to others."`
+	Now bool `help:"Sign with the new keys at once: for a key that may be known to others, which keys remove then takes away."`
 }
 
 func (keysRotateCmd) Help() string {
@@ -127,6 +128,33 @@ func (c keysRotateCmd) Run(ctx context.Context, con *console) error {
 			return err
 		}
 		return printKeys(con.out, made)
+	})
+}
+
+type keysRemoveCmd struct {
+	configured
+	KID string `arg:"" help:"The key's id, as keys list shows it."`
+}
+
+func (keysRemoveCmd) Help() string {
+	return `An old key stays published for a day and a half after a rotation, for what it has signed. One that others may know must not: put another in its
+place with rotate --now, then remove it. Tokens that it signed are refused from then on, by clients when they fetch the keys anew.
+
+Example:
+  kapi keys remove X5TtMkL8KgQOd9OL`
+}
+
+func (c keysRemoveCmd) Run(ctx context.Context, con *console) error {
+	return c.with(ctx, con, func(x *opened) error {
+		ring, err := x.keys(ctx, "cli")
+		if err != nil {
+			return err
+		}
+		if err := ring.Remove(ctx, c.KID); err != nil {
+			return err
+		}
+		_, err = fmt.Fprintln(con.out, "removed")
+		return err
 	})
 }
 
