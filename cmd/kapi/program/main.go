@@ -71,7 +71,7 @@ func newParser(con *console, exit func(code int)) (*kong.Kong, error) {
 		&cli.Serve.configured, &cli.Health.configured, &cli.Migrate.configured, &cli.Client.Apply.configured, &cli.Client.List.configured,
 		&cli.Client.Show.configured, &cli.Client.RotateSecret.configured, &cli.Person.Apply.configured, &cli.Person.Unlock.configured,
 		&cli.Person.VouchPhone.configured, &cli.Person.UnblockSIM.configured, &cli.Person.Release.configured,
-		&cli.Keys.List.configured, &cli.Keys.Rotate.configured, &cli.Audit.Verify.configured,
+		&cli.Keys.List.configured, &cli.Keys.Rotate.configured, &cli.Keys.Remove.configured, &cli.Audit.Verify.configured,
 	} {
 		*c = newConfigured()
 	}
