@@ -101,8 +101,8 @@ type Tickets interface {
 	// Open stores t as the only open one of its binding and purpose. The message, if any, commits with it in the
 	// outbox and is dropped from there when the ticket is used, replaced or over.
 	Open(ctx context.Context, t Ticket, m *Message) (Ticket, error)
-	// Find returns the open, unexpired one; fault.ErrConflict if it was used meanwhile, so that a form sent twice is no reason
-	// for a new code; fault.ErrNotFound if there is none.
+	// Find returns the open, unexpired one; fault.ErrConflict, with nothing but its Tries, if it was used meanwhile, so that a form
+	// sent twice is no reason for a new code; fault.ErrNotFound if there is none.
 	Find(ctx context.Context, binding string, p Purpose) (Ticket, error)
 	// Try counts one try if the ticket is open, unexpired and below most tries, in one conditional write, and returns
 	// it with the try counted; fault.ErrNotFound otherwise.

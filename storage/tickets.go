@@ -100,8 +100,8 @@ func (k tickets) put(ctx context.Context, t factors.Ticket) error {
 		t.ID, t.Binding, string(t.Purpose), string(t.Account), secret, k.db.keys().Seal("tickets.data:"+t.ID, t.Data), int64(t.Tries), micros(t.CreatedAt), micros(t.ExpiresAt), k.factor)
 }
 
-// Find returns the open, unexpired ticket of a binding and purpose; fault.ErrConflict if it was used, fault.ErrNotFound if
-// there is none.
+// Find returns the open, unexpired ticket of a binding and purpose; fault.ErrConflict, with nothing but its tries, if it was used;
+// fault.ErrNotFound if there is none.
 func (k tickets) Find(ctx context.Context, binding string, p factors.Purpose) (t factors.Ticket, err error) {
 	if binding == "" || p == "" {
 		return t, fault.ErrNotFound
@@ -113,7 +113,7 @@ func (k tickets) Find(ctx context.Context, binding string, p factors.Purpose) (t
 			return err
 		})
 	if err == nil && used != 0 {
-		return factors.Ticket{}, fault.ErrConflict
+		return factors.Ticket{Tries: t.Tries}, fault.ErrConflict
 	}
 	return t, err
 }

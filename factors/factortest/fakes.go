@@ -68,7 +68,7 @@ func NewKit(now time.Time) *Kit {
 	k.Push = &Pusher{now: k.Clock.Now}
 	k.Limits = &Limits{now: k.Clock.Now, arrivals: map[string][]time.Time{}, used: map[string]time.Time{}}
 	k.Record = &Record{}
-	k.Tickets = &Tickets{now: k.Clock.Now, phone: k.Phone, rows: map[string]factors.Ticket{}, used: map[string]time.Time{}}
+	k.Tickets = &Tickets{now: k.Clock.Now, phone: k.Phone, rows: map[string]factors.Ticket{}, used: map[string]factors.Ticket{}}
 	return k
 }
 
@@ -238,7 +238,7 @@ type Tickets struct {
 	now   func() time.Time
 	phone *Messenger
 	rows  map[string]factors.Ticket // open ones only
-	used  map[string]time.Time      // ends of used ones, by binding and purpose
+	used  map[string]factors.Ticket // by binding and purpose
 	last  int
 	calls atomic.Int64
 }
@@ -276,8 +276,8 @@ func (s *Tickets) Find(ctx context.Context, binding string, p factors.Purpose) (
 			return t, nil
 		}
 	}
-	if s.now().Before(s.used[place(binding, p)]) {
-		return factors.Ticket{}, fault.ErrConflict
+	if u := s.used[place(binding, p)]; s.now().Before(u.ExpiresAt) {
+		return factors.Ticket{Tries: u.Tries}, fault.ErrConflict
 	}
 	return factors.Ticket{}, fault.ErrNotFound
 }
@@ -310,11 +310,11 @@ func (s *Tickets) Answer(ctx context.Context, binding string, p factors.Purpose,
 		right := hmac.Equal(t.Secret, secret)
 		if right {
 			delete(s.rows, t.ID)
-			s.used[place(binding, p)] = t.ExpiresAt
+			s.used[place(binding, p)] = t
 		}
 		return t, right, nil
 	}
-	if s.now().Before(s.used[place(binding, p)]) {
+	if s.now().Before(s.used[place(binding, p)].ExpiresAt) {
 		return factors.Ticket{}, false, fault.ErrConflict
 	}
 	return factors.Ticket{}, false, fault.ErrNotFound
@@ -329,7 +329,7 @@ func (s *Tickets) Use(ctx context.Context, id string) error {
 		return fault.ErrConflict
 	}
 	delete(s.rows, id)
-	s.used[place(t.Binding, t.Purpose)] = t.ExpiresAt
+	s.used[place(t.Binding, t.Purpose)] = t
 	return nil
 }
 

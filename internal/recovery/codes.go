@@ -207,14 +207,15 @@ func (f *Flow) Again(ctx context.Context, t Transaction, v Visit) (Transaction, 
 	switch {
 	case errors.Is(err, fault.ErrNotFound):
 		return t, fault.New(fault.Expired, "recovery.code.over").In("code")
-	case errors.Is(err, fault.ErrConflict): // somebody typed the right one, and what followed was lost
-	case err != nil:
+	case err != nil && !errors.Is(err, fault.ErrConflict):
 		return t, err
 	case old.Tries >= mostTries:
 		return t, fault.New(fault.Denied, "recovery.code.spent").In("code")
 	}
 	t.Sends, t.SentAt = t.Sends+1, now
 	p := f.newCode(t, line)
+	// Also of one that is used: somebody typed the right one and what followed was lost, or it was closed from a session of the owner. Whoever
+	// can bring about the second must not gain tries by it.
 	p.ticket.Tries = old.Tries
 	also := []func(context.Context) error{p.open}
 	if old.ID != "" {

@@ -70,3 +70,28 @@ func TestWhatFollowedTheCodeIsLost(t *testing.T) {
 		t.Errorf("owed %v", step)
 	}
 }
+
+// A code that was closed in between, as by whoever ends a session of the person, brings no further tries.
+func TestAClosedCodeGivesNoMoreTries(t *testing.T) {
+	w := newWorld(t, sqlite)
+	tr := w.atCode(w.person.Person.NationalID, details(), hers, w.person.Contacts.Email.Address)
+	wrong := func(want string) {
+		t.Helper()
+		_, err := w.flow.Answer(t.Context(), tr, visit, fields{"code": different(w.code("sms"))})
+		w.fails(err, want)
+	}
+	for range 3 {
+		wrong("recovery.code.wrong")
+	}
+	for _, last := range []string{"recovery.code.wrong", "recovery.code.spent"} {
+		w.ok(w.db.VoidTickets(t.Context(), w.person.Account.ID, w.clock.Now()))
+		w.clock.Advance(2 * time.Minute)
+		var err error
+		tr, err = w.flow.Again(t.Context(), tr, visit)
+		w.ok(err)
+		wrong(last)
+	}
+	w.clock.Advance(2 * time.Minute)
+	_, err := w.flow.Again(t.Context(), tr, visit)
+	w.fails(err, "recovery.code.spent")
+}

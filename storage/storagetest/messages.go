@@ -275,9 +275,14 @@ func tickets(t *testing.T, b *backend) {
 	if _, err = k.Open(bg, factors.Ticket{Binding: "b1", Purpose: factors.TwoFactor, Account: "a", ExpiresAt: two.ExpiresAt}, nil); err != nil {
 		t.Fatal(err)
 	}
+	_, err = k.Try(bg, two.ID, 5)
+	ok(t, err)
 	once(t, 20, fault.ErrConflict, func(int) error { return k.Use(bg, two.ID) })
-	_, err = k.Find(bg, "b1", factors.SignIn)
+	got, err = k.Find(bg, "b1", factors.SignIn)
 	want(t, "find a used one", err, fault.ErrConflict)
+	if got.ID != "" || got.Tries != 1 {
+		t.Errorf("of a used one %+v is told", got)
+	}
 	_, err = k.Try(bg, two.ID, 5)
 	want(t, "try a used one", err, fault.ErrNotFound)
 
