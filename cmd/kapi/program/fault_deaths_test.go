@@ -139,12 +139,13 @@ func (d *deaths) recover(point string, person int) {
 	holds, messages := count("holds"), count("outbox WHERE ticket = ''")
 	whole := func(want bool) {
 		t.Helper()
+		d.pass(2 * time.Second) // n2's clock stands, and n1 measured its own: what is proven now comes after what n1 wrote
 		in := testkapi.NewBrowser(t).Open(k.URL + "/me")
 		r := send(t, before, http.MethodGet, k.URL+"/me", nil)
 		newHolds, written := count("holds")-holds, count("outbox WHERE ticket = ''")-messages
 		known := strings.Contains(in.Submit(map[string]string{"national_id": number(person), "password": newPassword}).Text(), "My account")
 		if lives := r.Status == http.StatusOK; known != want || lives == want || (newHolds == 1) != want || (written > 0) != want {
-			t.Errorf("%s: renewed %t, the old session lives %t, %d holds, %d messages", point, known, lives, newHolds, written)
+			t.Errorf("%s: renewed %t, the old session lives %t, %d holds, %d messages; %d %s", point, known, lives, newHolds, written, in.Status, in.Text())
 		}
 		if want && d.written == 0 {
 			d.written = written
