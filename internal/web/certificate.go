@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"errors"
+	"net"
 	"net/http"
 	"strings"
 )
@@ -47,10 +48,19 @@ func (o *Options) certificate(r *http.Request, trusted bool) (s shown) {
 	switch {
 	case r.TLS != nil && len(r.TLS.PeerCertificates) > 0:
 		s.leaf = r.TLS.PeerCertificates[0]
-	case trusted && o.CertHost != "" && strings.EqualFold(r.Host, o.CertHost):
+	case trusted && o.CertHost != "" && At(r, o.CertHost):
 		s.header = r.Header.Values("Client-Cert")
 	}
 	return s
+}
+
+// At says whether a request is for a host, which names its port unless that is 443: however the client wrote it.
+func At(r *http.Request, host string) bool {
+	got := strings.TrimSuffix(r.Host, ":443")
+	if name, port, err := net.SplitHostPort(got); err == nil {
+		got = net.JoinHostPort(strings.TrimSuffix(name, "."), port)
+	}
+	return strings.EqualFold(strings.TrimSuffix(got, "."), host)
 }
 
 // parseClientCert reads one byte sequence of structured fields, without parameters: ":MIIB…==:" (RFC 9440 §2.2, RFC 9651 §3.3.5). Two of

@@ -122,3 +122,19 @@ func FuzzClientCert(f *testing.F) {
 		}
 	})
 }
+
+// Pages must not slip through at the certificates' host because its name was written in another way.
+func TestAt(t *testing.T) {
+	for _, c := range []struct {
+		got, want string
+		at        bool
+	}{
+		{"mtls.example.org", "mtls.example.org", true}, {"MTLS.example.ORG:443", "mtls.example.org", true}, {"mtls.example.org.", "mtls.example.org", true},
+		{"mtls.example.org.:443", "mtls.example.org", true}, {"mtls.example.org.:8443", "mtls.example.org:8443", true}, {"[::1]:8443", "[::1]:8443", true},
+		{"mtls.example.org:8443", "mtls.example.org", false}, {"login.example.org", "mtls.example.org", false}, {"mtls.example.org.evil.example", "mtls.example.org", false}, {"", "mtls.example.org", false},
+	} {
+		if at := At(&http.Request{Host: c.got}, c.want); at != c.at {
+			t.Errorf("%q at %q: %t", c.got, c.want, at)
+		}
+	}
+}

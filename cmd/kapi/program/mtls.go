@@ -73,7 +73,7 @@ func (a *App) apart(next http.Handler) http.Handler {
 	}
 	machines, host := forMachines(next), a.certHost()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.EqualFold(r.Host, host) {
+		if web.At(r, host) {
 			machines.ServeHTTP(w, r)
 			return
 		}
