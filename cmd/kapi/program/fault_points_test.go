@@ -87,7 +87,7 @@ func newMortal(t *testing.T) *mortal {
 	}))
 	t.Cleanup(inbox.Close)
 	s := m.k.Settings
-	m.env = []string{"KAPI_ISSUER=" + s.Issuer, "KAPI_DATABASE=" + s.Database, "KAPI_SECRET_FILE=" + s.SecretFile, "KAPI_AUDIT_ANCHOR=" + filepath.Join(dir, "anchor"),
+	m.env = []string{"KAPI_ISSUER=" + s.Issuer, "KAPI_DATABASE=" + s.Database + "&application_name=n1", "KAPI_SECRET_FILE=" + s.SecretFile, "KAPI_AUDIT_ANCHOR=" + filepath.Join(dir, "anchor"),
 		"KAPI_SMS=inbox:" + inbox.URL, "KAPI_TEST_CLOCK=" + m.file, "GOMAXPROCS=2", "HOME=" + dir, "KAPI_LOG_LEVEL=warn", "KAPI_TRUSTED_PROXIES=127.0.0.1"}
 	m.k.App().Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if p := m.to.Load(); p != nil {
@@ -198,6 +198,10 @@ func (m *mortal) died() {
 	if state := m.n1.ProcessState; state.Exited() {
 		m.t.Fatalf("n1 ended with %d: %s", state.ExitCode(), m.log)
 	}
+	// What n1 had sent before it died the database still finishes.
+	eventually(m.t, "the database notices", func() bool {
+		return one[int](m.t, m.db, "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'n1'") == 0
+	})
 	// The newest message is of the sign-in under way. One that n1 had claimed nobody will send any more, since nobody can
 	// know that it did not.
 	m.claimed = one[int](m.t, m.db, "SELECT count(*) FROM outbox WHERE state = 'sending' AND created_at = (SELECT max(created_at) FROM outbox)") > 0
