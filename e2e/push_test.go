@@ -58,10 +58,13 @@ func (b *Browser) pushed(c *Country, id serviceworker.RegistrationID, data, kind
 	b.do("push", err)
 	said, err := step(b, asked[string](`async function(kind) {
 		const r = await navigator.serviceWorker.ready;
+		let said;
 		for (;;) {
 			const n = (await r.getNotifications()).find(n => n.tag === kind);
-			if (n) { const said = [n.title, n.body, n.lang].join("|"); n.close(); return said }
-			await new Promise(rest => setTimeout(rest, 50));
+			if (n && said) await new Promise(rest => setTimeout(rest, 50)); // still closing: it would take the next one of its tag with it
+			else if (n) { said = [n.title, n.body, n.lang].join("|"); n.close() }
+			else if (said) return said;
+			else await new Promise(rest => setTimeout(rest, 50));
 		} }`, kind))
 	b.do("read the notification", err)
 	return said

@@ -136,6 +136,9 @@ func (c *Country) bank() (vouches func(Person)) {
 // way may do: close the password.
 func TestSIMCardConfirmedByTheBankOrStrongly(t *testing.T) {
 	inBothLanguages(t, func(t *testing.T, how How) {
+		if !how.Turkish {
+			onlySlowly(t)
+		}
 		c, op := Equipped(t)
 		c.Strongly()
 		vouches, ayse := c.bank(), who(t, "Ayşe")

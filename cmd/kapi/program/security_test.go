@@ -229,11 +229,8 @@ func TestAClosedPasswordReadsLikeAWrongOne(t *testing.T) {
 			t.Errorf("%d and %d, %d and %d hashes, bodies alike: %v", right.Status, wrong.Status, work, same, right.Body == wrong.Body)
 		}
 		mails := k.Phone.Notices(elifMail)
-		for i := len(mails); i < 5; i++ {
+		for len(mails) < 5 && !strings.Contains(strings.Join(mails, "\n"), "a way that you have closed") {
 			mails = append(mails, k.Phone.Told(t, elifMail, len(mails)+1))
-			if strings.Contains(mails[len(mails)-1], "a way that you have closed") {
-				break
-			}
 		}
 		if !strings.Contains(strings.Join(mails, "\n"), "Somebody tried to sign in by a way that you have closed: Password. They did not get in.") {
 			t.Errorf("mails %q", mails)
