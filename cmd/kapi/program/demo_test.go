@@ -86,7 +86,7 @@ func startDemo(t *testing.T, dir string) *demo {
 	for end := time.Now().Add(time.Minute); !strings.Contains(said.String(), "Ctrl-C stops all."); {
 		select {
 		case err := <-ended:
-			ended <- nil // for stop
+			ended <- nil                                                               // for stop
 			if err != nil && strings.Contains(err.Error(), "address already in use") { // somebody else was faster
 				return startDemo(t, t.TempDir())
 			}
