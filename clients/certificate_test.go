@@ -2,21 +2,21 @@ package clients
 
 import (
 	"bytes"
-	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
-	"math/big"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"github.com/kapi-id/kapi/internal/testcert"
 )
 
 // certificateOf is one that issued itself.
@@ -27,36 +27,15 @@ func certificateOf(t *testing.T, key *ecdsa.PrivateKey, ca bool) *x509.Certifica
 
 func certificateBy(t *testing.T, key *ecdsa.PrivateKey, ca bool, issuer string, by *ecdsa.PrivateKey) *x509.Certificate {
 	t.Helper()
-	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
-	if err != nil {
-		t.Fatal(err)
-	}
-	tmpl := &x509.Certificate{SerialNumber: serial, Subject: pkix.Name{CommonName: "bank"}, NotBefore: time.Unix(0, 0), NotAfter: time.Unix(4e9, 0), IsCA: ca, BasicConstraintsValid: true}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, &x509.Certificate{Subject: pkix.Name{CommonName: issuer}}, key.Public(), crypto.Signer(by))
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
+	return testcert.Sign(t, &x509.Certificate{Subject: pkix.Name{CommonName: "bank"}, IsCA: ca, BasicConstraintsValid: true}, key,
+		&tls.Certificate{Leaf: &x509.Certificate{Subject: pkix.Name{CommonName: issuer}}, PrivateKey: by}).Leaf
 }
 
-func pemOf(c *x509.Certificate) string {
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw}))
-}
+func pemOf(c *x509.Certificate) string { return string(testcert.PEM(c)) }
 
 // A client with a certificate: each key with its own, and it fits; what the command prints is what a file takes.
 func TestCertificates(t *testing.T) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	other, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
+	key, other := testcert.Key(t), testcert.Key(t)
 	small, err := ecdsa.GenerateKey(elliptic.P224(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -150,15 +129,7 @@ func TestCertificates(t *testing.T) {
 	}
 	// The authority calls itself "bank" here; what it issued has another name.
 	authority := certificateOf(t, other, true)
-	tmpl := &x509.Certificate{SerialNumber: big.NewInt(9), Subject: pkix.Name{CommonName: "machine"}, NotBefore: time.Unix(0, 0), NotAfter: time.Unix(4e9, 0)}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, authority, key.Public(), crypto.Signer(other))
-	if err != nil {
-		t.Fatal(err)
-	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
+	leaf := testcert.Sign(t, &x509.Certificate{Subject: pkix.Name{CommonName: "machine"}}, key, &tls.Certificate{Leaf: authority, PrivateKey: other}).Leaf
 	for name, tc := range map[string]struct{ text, want string }{
 		"nothing":        {"", "no certificate in the file"},
 		"no PEM":         {"\x30\x82", "no certificate in the file"},

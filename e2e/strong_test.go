@@ -142,14 +142,7 @@ func TestSIMCardConfirmedByTheBankOrStrongly(t *testing.T) {
 		c, op := Equipped(t)
 		c.Strongly()
 		vouches, ayse := c.bank(), who(t, "Ayşe")
-		change := func() {
-			t.Helper()
-			if err := op.Change(ayse.Phone, c.now()); err != nil {
-				t.Fatal(err)
-			}
-			c.Pass(2 * time.Minute)
-		}
-		change()
+		c.changesSIM(op, ayse)
 		b := Visit(t, how)
 		b.Open(c.Portal+"/login").SignsIn(ayse).See("Your SIM card was changed", "an ATM of a partner bank of yours")
 		vouches(ayse)
@@ -157,7 +150,7 @@ func TestSIMCardConfirmedByTheBankOrStrongly(t *testing.T) {
 		b.Press("Back to the service").Open(c.Portal+"/login").SignsIn(ayse).Confirms(c, ayse).At(c.Portal).See(b.bothSteps())
 
 		c.Pass(time.Hour)
-		change()
+		c.changesSIM(op, ayse)
 		again := Visit(t, how)
 		again.Open(c.Portal + "/login").SignsIn(ayse).See("Your SIM card was changed").Press("Confirm my new SIM card")
 		again.Signs(ayse).At(c.Issuer+"/me/unblock").Press("Send a code to my number").Confirms(c, ayse).See("Your number has been unblocked. You can receive security codes again.")

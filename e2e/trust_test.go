@@ -66,6 +66,15 @@ func (c *Country) With(to, words string) string {
 	}
 }
 
+// changesSIM gives the number of a person a new SIM card, and time to everybody to hear of it.
+func (c *Country) changesSIM(op *operator.Operator, p Person) {
+	c.t.Helper()
+	if err := op.Change(p.Phone, c.now()); err != nil {
+		c.t.Fatal(err)
+	}
+	c.Pass(2 * time.Minute)
+}
+
 // The SIM card of a citizen changes: no code goes there, from the sign-in until it is confirmed by e-mail, or at an office.
 func TestSIMCardChanged(t *testing.T) {
 	for name, how := range map[string]How{"English, without JavaScript": {NoScript: true}, "Turkish, small, in the dark": {Turkish: true, Dark: true, Width: 320, Height: 640}} {
@@ -74,14 +83,7 @@ func TestSIMCardChanged(t *testing.T) {
 			c, op := Equipped(t)
 			ayse := who(t, "Ayşe")
 			b := Visit(t, how)
-			change := func() {
-				t.Helper()
-				if err := op.Change(ayse.Phone, c.now()); err != nil {
-					t.Fatal(err)
-				}
-				c.Pass(2 * time.Minute)
-			}
-			change()
+			c.changesSIM(op, ayse)
 			b.Open(c.Portal+"/login").SignsIn(ayse).See("Your SIM card was changed", "a code to your recovery e-mail address, verified before the change")
 			b.Press("Confirm my new SIM card").SignsIn(ayse).At(c.Issuer+"/me/unblock").See("Confirm your new SIM card", "Go to a registration office with your ID card.")
 			b.SeeNot("Send a code to my number")
@@ -96,7 +98,7 @@ func TestSIMCardChanged(t *testing.T) {
 			b.Open(c.Portal+"/login").Confirms(c, ayse).At(c.Portal).See(b.bothSteps())
 
 			c.Pass(time.Hour)
-			change()
+			c.changesSIM(op, ayse)
 			again := Visit(t, how)
 			again.Open(c.Portal + "/login").SignsIn(ayse).See("Your SIM card was changed").Press("Back to the service").At(c.Portal)
 			c.kapi("person", "unblock-sim", ayse.NationalID, "--reason", "form 2026/1")

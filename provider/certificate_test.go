@@ -1,12 +1,8 @@
 package provider
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -18,26 +14,14 @@ import (
 	"github.com/gorilla/mux"
 
 	"github.com/kapi-id/kapi/clients"
+	"github.com/kapi-id/kapi/internal/testcert"
 	"github.com/kapi-id/kapi/internal/web"
 )
 
 // certified is a certificate that is good for an hour around a moment.
 func certified(t *testing.T, at time.Time) *x509.Certificate {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: at.Add(-time.Hour), NotAfter: at.Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
+	return testcert.Issue(t, &x509.Certificate{NotBefore: at.Add(-time.Hour), NotAfter: at.Add(time.Hour)}, nil).Leaf
 }
 
 // Row P6 for a client with a certificate: exactly a registered one, in its time, of this client, at every endpoint; and nobody else

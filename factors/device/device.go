@@ -247,12 +247,12 @@ func (f *Factor) countAnd(ctx context.Context, d device, ctr int64, m moment, al
 		if d.State != active {
 			return d, errBlocked
 		}
-		if ctr <= d.Counter && done != nil {
-			if yes, err := done(ctx); yes || err != nil {
-				return d, err
-			}
-		}
 		if ctr <= d.Counter {
+			if done != nil {
+				if yes, err := done(ctx); yes || err != nil {
+					return d, err
+				}
+			}
 			return d, errors.Join(errBlocked, f.block(ctx, d, m))
 		}
 		next := d

@@ -9,8 +9,6 @@ import (
 	"crypto/x509/pkix"
 	"encoding/binary"
 	"encoding/hex"
-	"encoding/json"
-	"math/big"
 	"strings"
 	"testing"
 	"time"
@@ -26,17 +24,7 @@ import (
 // u2f is a key of the days of U2F, of a batch with one certificate.
 func u2f(t *testing.T, root *maker, from, until time.Time) *maker {
 	t.Helper()
-	k := newKey(t)
-	template := &x509.Certificate{SerialNumber: big.NewInt(7), NotBefore: from, NotAfter: until, BasicConstraintsValid: true, Subject: pkix.Name{CommonName: "U2F 7"}}
-	der, err := x509.CreateCertificate(rand.Reader, template, root.cert, &k.PublicKey, root.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &maker{k, cert}
+	return made(t, &x509.Certificate{NotBefore: from, NotAfter: until, BasicConstraintsValid: true, Subject: pkix.Name{CommonName: "U2F 7"}}, root)
 }
 
 // batch is the key identifier of a certificate, the short way.
@@ -73,16 +61,7 @@ func asU2F(t *testing.T, k *token, options string, by *maker, model [16]byte) st
 	if err != nil {
 		t.Fatal(err)
 	}
-	object, err := cbor.Marshal(map[string]any{"fmt": "fido-u2f", "attStmt": map[string]any{"sig": sig, "x5c": [][]byte{by.cert.Raw}}, "authData": data})
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := json.Marshal(map[string]any{"id": b64.EncodeToString(k.Credential.ID), "rawId": b64.EncodeToString(k.Credential.ID), "type": "public-key",
-		"response": map[string]any{"attestationObject": b64.EncodeToString(object), "clientDataJSON": b64.EncodeToString(client), "transports": []string{"usb"}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(out)
+	return posted(t, k, client, map[string]any{"fmt": "fido-u2f", "attStmt": map[string]any{"sig": sig, "x5c": [][]byte{by.cert.Raw}}, "authData": data})
 }
 
 // With a list only keys whose makers vouch for a model on it are registered; who says nothing, or only for itself, is refused.
@@ -130,7 +109,7 @@ func TestOnlyModelsOnTheList(t *testing.T) {
 				t.Fatal(err)
 			}
 			kit := factortest.NewKit(factortest.Start)
-			b := &bench{webauthn.NewAllowing(kit.Factors(), tc.roots, allow), kit}
+			b := &bench{webauthn.New(kit.Factors(), tc.roots, allow), kit}
 			try := enrolling(person, "s")
 			if v := b.view(t, try); v.Listed != (allow != nil) {
 				t.Error("the page does not say that not every key will do")
@@ -167,7 +146,7 @@ func TestU2FNamesNoModel(t *testing.T) {
 		t.Fatal(err)
 	}
 	kit := factortest.NewKit(factortest.Start)
-	b, k, try := &bench{webauthn.NewAllowing(kit.Factors(), pool(t, root), allow), kit}, newToken(), enrolling(person, "s")
+	b, k, try := &bench{webauthn.New(kit.Factors(), pool(t, root), allow), kit}, newToken(), enrolling(person, "s")
 	answer := asU2F(t, k, b.adding(t, try), u2f(t, root, from, until), uuid.MustParse(model))
 	if _, err := b.act(t, try, "save", credential(answer)); err == nil {
 		t.Error("registered as a model it only claims to be")
@@ -177,12 +156,12 @@ func TestU2FNamesNoModel(t *testing.T) {
 // Keys that were registered before there was a list go on working.
 func TestAListTouchesNoOldKey(t *testing.T) {
 	kit, k := factortest.NewKit(factortest.Start), newToken()
-	(&bench{webauthn.New(kit.Factors(), nil), kit}).add(t, person, k, "")
+	(&bench{webauthn.New(kit.Factors(), nil, nil), kit}).add(t, person, k, "")
 	allow, err := webauthn.Allow("f8a011f3-8c0a-4d15-8006-17111f9edc7d")
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, try := &bench{webauthn.NewAllowing(kit.Factors(), nil, allow), kit}, signin("b")
+	b, try := &bench{webauthn.New(kit.Factors(), nil, allow), kit}, signin("b")
 	if _, err := b.Verify(t.Context(), try, credential(k.assert(t, b.begin(t, try)))); err != nil {
 		t.Error(err)
 	}

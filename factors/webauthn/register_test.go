@@ -5,6 +5,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
@@ -14,7 +15,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"math/big"
 	"strings"
 	"sync"
 	"testing"
@@ -27,6 +27,7 @@ import (
 	"github.com/kapi-id/kapi/factors/factortest"
 	"github.com/kapi-id/kapi/factors/webauthn"
 	"github.com/kapi-id/kapi/internal/fault"
+	"github.com/kapi-id/kapi/internal/testcert"
 )
 
 var b64 = base64.RawURLEncoding
@@ -148,7 +149,13 @@ func (s statement) answer(t *testing.T, k *token, options string) string {
 	if s.padding > 0 {
 		st["more"] = make([]byte, s.padding)
 	}
-	object, err := cbor.Marshal(map[string]any{"fmt": s.format, "attStmt": st, "authData": data})
+	return posted(t, k, client, map[string]any{"fmt": s.format, "attStmt": st, "authData": data})
+}
+
+// posted is what the page sends of a new key.
+func posted(t *testing.T, k *token, client []byte, attestation map[string]any) string {
+	t.Helper()
+	object, err := cbor.Marshal(attestation)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,12 +176,8 @@ type maker struct {
 // issue makes a certificate; by nil = a root. Leaves are as §8.2.1 wants them.
 func issue(t *testing.T, cn string, by *maker, aaguid []byte, from, until time.Time) *maker {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), NotBefore: from, NotAfter: until, BasicConstraintsValid: true, IsCA: aaguid == nil,
+		NotBefore: from, NotAfter: until, BasicConstraintsValid: true, IsCA: aaguid == nil,
 		Subject: pkix.Name{Country: []string{"TR"}, Organization: []string{"Anahtar A.Ş."}, OrganizationalUnit: []string{"Authenticator Attestation"}, CommonName: cn},
 	}
 	if template.IsCA {
@@ -186,19 +189,18 @@ func issue(t *testing.T, cn string, by *maker, aaguid []byte, from, until time.T
 		}
 		template.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 45724, 1, 1, 4}, Value: value}}
 	}
-	parent, signer := template, key
+	return made(t, template, by)
+}
+
+// made is what by signs; nil = itself.
+func made(t *testing.T, template *x509.Certificate, by *maker) *maker {
+	t.Helper()
+	var signer *tls.Certificate
 	if by != nil {
-		parent, signer = by.cert, by.key
+		signer = &tls.Certificate{Leaf: by.cert, PrivateKey: by.key}
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, signer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &maker{key, cert}
+	c := testcert.Issue(t, template, signer)
+	return &maker{c.PrivateKey.(*ecdsa.PrivateKey), c.Leaf}
 }
 
 func pool(t *testing.T, makers ...*maker) *x509.CertPool {

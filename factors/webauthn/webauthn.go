@@ -45,13 +45,9 @@ type Factor struct {
 	allow *Allowed          // models that may be registered; nil = any
 }
 
-// New returns the factor over its kit. roots are those of the makers of keys that count as hardware; nil = no key does, and
-// none is asked for its maker.
-func New(kit factors.Kit, roots *x509.CertPool) *Factor { return NewAllowing(kit, roots, nil) }
-
-// NewAllowing is New where people may register only keys of certain models, for which one of the makers vouches; nil = any. Without roots
-// none is.
-func NewAllowing(kit factors.Kit, roots *x509.CertPool, allow *Allowed) *Factor {
+// New returns the factor over its kit. roots are those of the makers of keys that count as hardware; nil = no key does. allow are the only
+// models that people may register, for which one of these makers vouches; nil = any. Where both are nil no key is asked for its maker.
+func New(kit factors.Kit, roots *x509.CertPool, allow *Allowed) *Factor {
 	f := &Factor{kit: kit, roots: roots, allow: allow}
 	u, err := url.Parse(kit.Issuer)
 	if err != nil || u.Hostname() == "" {

@@ -49,7 +49,7 @@ type bench struct {
 func newBench(t *testing.T) *bench { return benchOn(factortest.NewKit(factortest.Start), nil) }
 
 func benchOn(kit *factortest.Kit, roots *x509.CertPool) *bench {
-	return &bench{webauthn.New(kit.Factors(), roots), kit}
+	return &bench{webauthn.New(kit.Factors(), roots, nil), kit}
 }
 
 // token is a key in somebody's hand.
@@ -583,7 +583,7 @@ func TestNoKeysAtABareAddress(t *testing.T) {
 	for _, issuer := range []string{"http://127.0.0.1:8080", "http://[::1]:8080", ""} {
 		kit := factortest.NewKit(factortest.Start).Factors()
 		kit.Issuer = issuer
-		f := webauthn.New(kit, nil)
+		f := webauthn.New(kit, nil, nil)
 		if ok, err := f.Available(t.Context(), person); ok || err != nil {
 			t.Errorf("%s: %v %v", issuer, ok, err)
 		}

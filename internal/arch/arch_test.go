@@ -30,7 +30,7 @@ const (
 
 // rows of the picture. A folder stands for itself and what is below it, the longest prefix wins.
 var rows = map[string]floor{
-	"cmd": whole, "e2e": whole, "internal/testkapi": whole, "internal/sim": whole, "internal/testpg": leaf, "internal/htmlcheck": leaf,
+	"cmd": whole, "e2e": whole, "internal/testkapi": whole, "internal/sim": whole, "internal/testpg": leaf, "internal/testcert": leaf, "internal/htmlcheck": leaf,
 	"provider": adapter, "loginui": adapter, "factors/": adapter, "storage": adapter,
 	"internal/signin": domain, "internal/recovery": domain, "internal/enrolment": domain,
 	"internal/session": state, "internal/grant": state, "internal/delegation": state,
@@ -70,7 +70,7 @@ var homes = map[string][]string{
 }
 
 // Test files may reach for the fakes and the real databases.
-var testMay = []string{"loginui", "internal/testpg", "internal/testkapi", "internal/htmlcheck", "factors/factortest", "storage", "internal/sim"}
+var testMay = []string{"loginui", "internal/testpg", "internal/testcert", "internal/testkapi", "internal/htmlcheck", "factors/factortest", "storage", "internal/sim"}
 
 func TestArrowsPointDown(t *testing.T) {
 	root := "../.."

@@ -2,46 +2,32 @@ package web
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"strings"
 	"testing"
-	"time"
+
+	"github.com/kapi-id/kapi/internal/testcert"
 )
 
-func testCertificate(t testing.TB, serial int64, fill int) *x509.Certificate {
+// testCertificate has as many names.
+func testCertificate(t testing.TB, names int) *x509.Certificate {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tmpl := &x509.Certificate{SerialNumber: big.NewInt(serial), NotBefore: time.Unix(0, 0), NotAfter: time.Unix(4e9, 0)}
-	for i := range fill {
+	tmpl := &x509.Certificate{}
+	for i := range names {
 		tmpl.DNSNames = append(tmpl.DNSNames, fmt.Sprintf("machine-%04d.bank.example", i))
 	}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
+	return testcert.Issue(t, tmpl, nil).Leaf
 }
 
 func TestClientCertificate(t *testing.T) {
-	one, two := testCertificate(t, 1, 0), testCertificate(t, 2, 0)
+	one, two := testCertificate(t, 0), testCertificate(t, 0)
 	header := func(c *x509.Certificate) string { return ":" + base64.StdEncoding.EncodeToString(c.Raw) + ":" }
 	good := header(one)
 	const proxy, stranger, host = "10.0.0.1:1000", "192.0.2.1:1000", "mtls.kapi.example"
@@ -68,7 +54,7 @@ func TestClientCertificate(t *testing.T) {
 		"the address alphabet":           {proxy, host, nil, []string{":" + base64.RawURLEncoding.EncodeToString(append([]byte{0xfb, 0xff}, one.Raw...)) + ":"}, nil, true},
 		"no certificate":                 {proxy, host, nil, []string{":AAAA:"}, nil, true},
 		"with something behind it":       {proxy, host, nil, []string{":" + base64.StdEncoding.EncodeToString(append(one.Raw[:len(one.Raw):len(one.Raw)], 0)) + ":"}, nil, true},
-		"too long":                       {proxy, host, nil, []string{header(testCertificate(t, 3, 400))}, nil, true},
+		"too long":                       {proxy, host, nil, []string{header(testCertificate(t, 400))}, nil, true},
 		"the connection":                 {stranger, "x.example", &tls.ConnectionState{PeerCertificates: []*x509.Certificate{two}}, nil, two, false},
 		"the connection, not the header": {proxy, host, &tls.ConnectionState{PeerCertificates: []*x509.Certificate{two}}, []string{good}, two, false},
 		"TLS without a certificate":      {stranger, host, &tls.ConnectionState{}, []string{good}, nil, false},
@@ -109,7 +95,7 @@ func TestClientCertificate(t *testing.T) {
 
 // What can be read is a certificate, and is the one that was sent.
 func FuzzClientCert(f *testing.F) {
-	f.Add(":" + base64.StdEncoding.EncodeToString(testCertificate(f, 1, 0).Raw) + ":")
+	f.Add(":" + base64.StdEncoding.EncodeToString(testCertificate(f, 0).Raw) + ":")
 	f.Add("::")
 	f.Add(" :MAo=: ")
 	f.Fuzz(func(t *testing.T, v string) {

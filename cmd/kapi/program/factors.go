@@ -20,7 +20,7 @@ func (x *opened) list(passwords *password.Factor, kit func(name string) factors.
 		device.New(kit(device.Name), x.devices()),
 		messenger.New(kit("messenger")),
 		sms.New(kit("sms")),
-		webauthn.NewAllowing(kit("webauthn"), x.KeyRoots, x.KeyModels),
+		webauthn.New(kit("webauthn"), x.KeyRoots, x.KeyModels),
 		totp.New(kit("totp")),
 		backup.New(kit("backup"), passwords.Lend("backup")),
 	}

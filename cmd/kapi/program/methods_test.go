@@ -3,9 +3,9 @@ package program_test
 import (
 	"context"
 	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
@@ -15,7 +15,6 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io/fs"
-	"math/big"
 	"net/http"
 	"net/url"
 	"os"
@@ -34,6 +33,7 @@ import (
 	"github.com/kapi-id/kapi/factors/device/devicetest"
 	"github.com/kapi-id/kapi/internal/acr"
 	"github.com/kapi-id/kapi/internal/notify"
+	"github.com/kapi-id/kapi/internal/testcert"
 	"github.com/kapi-id/kapi/internal/testkapi"
 )
 
@@ -366,34 +366,23 @@ type keyMaker struct {
 // issueMaker makes a root, or by one the certificate of a kind of keys (WebAuthn §8.2.1).
 func issueMaker(t *testing.T, cn string, by *keyMaker, aaguid []byte) *keyMaker {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
 	c := &x509.Certificate{
-		SerialNumber: big.NewInt(int64(len(cn))), NotBefore: time.Now().AddDate(-1, 0, 0), NotAfter: time.Now().AddDate(5, 0, 0), BasicConstraintsValid: true, IsCA: by == nil,
+		NotBefore: time.Now().AddDate(-1, 0, 0), NotAfter: time.Now().AddDate(5, 0, 0), BasicConstraintsValid: true, IsCA: by == nil,
 		Subject: pkix.Name{Country: []string{"TR"}, Organization: []string{"Anahtar A.Ş."}, OrganizationalUnit: []string{"Authenticator Attestation"}, CommonName: cn},
 	}
-	parent, signer := c, key
+	var signer *tls.Certificate
 	if by == nil {
 		c.KeyUsage = x509.KeyUsageCertSign
 	} else {
-		parent, signer = by.cert, by.key
+		signer = &tls.Certificate{Leaf: by.cert, PrivateKey: by.key}
 		value, err := asn1.Marshal(aaguid)
 		if err != nil {
 			t.Fatal(err)
 		}
 		c.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 45724, 1, 1, 4}, Value: value}}
 	}
-	der, err := x509.CreateCertificate(rand.Reader, c, parent, &key.PublicKey, signer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m := &keyMaker{key: key}
-	if m.cert, err = x509.ParseCertificate(der); err != nil {
-		t.Fatal(err)
-	}
-	return m
+	made := testcert.Issue(t, c, signer)
+	return &keyMaker{key: made.PrivateKey.(*ecdsa.PrivateKey), cert: made.Leaf}
 }
 
 // vouched is the answer of a new key for which its maker vouches.

@@ -13,7 +13,7 @@ import (
 	"github.com/kapi-id/kapi/internal/web"
 )
 
-// Clients show certificates at an address of its own (RFC 8705 §5), since a server that asks for one asks every browser, which then asks its
+// Clients show certificates at an address of their own (RFC 8705 §5), since a server that asks for one asks every browser, which then asks its
 // user. Either Kapi listens there itself, or a proxy does and says so in Client-Cert.
 
 func takeMTLS(s *Settings, v string) error {
@@ -41,10 +41,10 @@ func (s *Settings) showing() error {
 	return nil
 }
 
-// certHost is where Client-Cert is believed.
+// certHost is the host where certificates are shown, with its port unless that is 443.
 func (s Settings) certHost() string { return strings.TrimPrefix(s.MTLS, "https://") }
 
-// headerHost is the same, but nowhere while Kapi itself takes the certificates.
+// headerHost is the host where Client-Cert is believed: none while Kapi itself takes the certificates.
 func (s Settings) headerHost() string {
 	if s.MTLSListen != "" {
 		return ""

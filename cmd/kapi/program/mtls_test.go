@@ -3,9 +3,6 @@ package program_test
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -13,7 +10,6 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"net/url"
@@ -25,6 +21,7 @@ import (
 
 	"github.com/kapi-id/kapi/clients"
 	"github.com/kapi-id/kapi/cmd/kapi/program"
+	"github.com/kapi-id/kapi/internal/testcert"
 	"github.com/kapi-id/kapi/internal/testkapi"
 )
 
@@ -33,35 +30,18 @@ const mtlsHost = "mtls.kapi.example"
 // certificateFor is a key with a certificate that names somebody.
 func certificateFor(t *testing.T, name string, from, to time.Time) tls.Certificate {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tmpl := &x509.Certificate{SerialNumber: big.NewInt(7), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name}, NotBefore: from, NotAfter: to,
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth}}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
-}
-
-func pemOf(c tls.Certificate) []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Leaf.Raw})
+	return testcert.Issue(t, &x509.Certificate{Subject: pkix.Name{CommonName: name}, DNSNames: []string{name}, NotBefore: from, NotAfter: to,
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth}}, nil)
 }
 
 // register makes a client that proves itself by one of the certificates.
 func register(t *testing.T, k *testkapi.Kapi, id string, certs ...tls.Certificate) {
 	t.Helper()
-	var text []byte
-	for _, c := range certs {
-		text = append(text, pemOf(c)...)
+	leaves := make([]*x509.Certificate, len(certs))
+	for i, c := range certs {
+		leaves[i] = c.Leaf
 	}
-	keys, err := clients.CertificateKeys(text)
+	keys, err := clients.CertificateKeys(testcert.PEM(leaves...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -230,7 +210,7 @@ func TestOwnListenerForCertificates(t *testing.T) {
 		t.Fatal(err)
 	}
 	certFile, keyFile := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	for file, b := range map[string][]byte{certFile: pemOf(served), keyFile: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})} {
+	for file, b := range map[string][]byte{certFile: testcert.PEM(served.Leaf), keyFile: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})} {
 		if err := os.WriteFile(file, b, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -333,7 +313,7 @@ func freeAddress(t *testing.T) string {
 func TestClientJWK(t *testing.T) {
 	mine := certificateFor(t, "bank", time.Unix(0, 0), time.Unix(4e9, 0))
 	file := filepath.Join(t.TempDir(), "bank.pem")
-	if err := os.WriteFile(file, pemOf(mine), 0o600); err != nil {
+	if err := os.WriteFile(file, testcert.PEM(mine.Leaf), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	var out, problems bytes.Buffer

@@ -2,15 +2,11 @@ package mail
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"errors"
 	"io"
-	"math/big"
 	"net"
 	"net/mail"
 	"strings"
@@ -23,6 +19,7 @@ import (
 	gomail "github.com/wneessen/go-mail"
 
 	"github.com/kapi-id/kapi/internal/notify"
+	"github.com/kapi-id/kapi/internal/testcert"
 )
 
 // server is a real SMTP server whose answers a test chooses.
@@ -98,26 +95,14 @@ func (s *session) Data(r io.Reader) error {
 
 func start(t *testing.T, change func(*server)) *server {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "mail"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
+	cert := testcert.Issue(t, &x509.Certificate{Subject: pkix.Name{CommonName: "mail"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign}, nil)
 	s := &server{roots: x509.NewCertPool()}
-	s.roots.AddCert(cert)
+	s.roots.AddCert(cert.Leaf)
 	s.Server = smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) { return &session{s: s, conn: c}, nil }))
 	s.Domain = "mail.example.org"
 	s.ErrorLog = quiet{}
-	s.TLSConfig = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
+	s.TLSConfig = &tls.Config{Certificates: []tls.Certificate{cert}}
 	if change != nil {
 		change(s)
 	}
