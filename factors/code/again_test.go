@@ -124,6 +124,46 @@ func TestS2_AgainInParallel(t *testing.T) {
 	}
 }
 
+// Neither does a try that comes while the next code is on its way.
+func TestS2_NoTryIsLostOnTheWay(t *testing.T) {
+	b := newBench(t)
+	b.begin(t)
+	b.kit.Clock.Advance(firstWait)
+	b.phone.asked = func() {
+		for range 4 {
+			_ = b.verify(t, other(b.code(t), 1))
+		}
+	}
+	if err := b.Again(t.Context(), b.try); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.verify(t, other(b.code(t), 1)); key(err) != "code.spent" {
+		t.Fatalf("fifth wrong try: %v", err)
+	}
+}
+
+// Nor closing the code from elsewhere, as whoever ends a session of the person does.
+func TestS2_AClosedCodeGivesNoMoreTries(t *testing.T) {
+	b := newBench(t)
+	b.begin(t)
+	for range 3 {
+		_ = b.verify(t, other(b.code(t), 1))
+	}
+	open, err := b.Tickets().Find(t.Context(), b.try.Binding, b.try.Purpose)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Tickets().Use(t.Context(), open.ID); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Again(t.Context(), b.try); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.verify(t, other(b.code(t), 1)); fault.Of(err).Args["n"] != 1 {
+		t.Fatalf("fourth wrong try: %v %v", err, fault.Of(err).Args)
+	}
+}
+
 func TestS2_LimitsOnThePage(t *testing.T) {
 	b := newBench(t)
 	b.kit.Phone.Refuse(fault.New(fault.Throttled, "").After(7 * time.Minute))

@@ -158,11 +158,12 @@ func (c challenge) resend() time.Time {
 	return at
 }
 
-// find returns the open challenge of the try; fault.ErrConflict if its code was used, fault.ErrNotFound if there is none.
+// find returns the open challenge of the try; fault.ErrConflict, with nothing but its tries, if its code was used;
+// fault.ErrNotFound if there is none.
 func (f *Factor) find(ctx context.Context, try factors.Try) (challenge, error) {
 	t, err := f.kit.Tickets.Find(ctx, try.Binding, try.Purpose)
 	if err != nil {
-		return challenge{}, err
+		return challenge{Ticket: t}, err
 	}
 	c := challenge{Ticket: t}
 	if err := json.Unmarshal(t.Data, &c.memo); err != nil {
@@ -243,7 +244,8 @@ func (f *Factor) Again(ctx context.Context, try factors.Try) error {
 	}
 	old, err := f.find(ctx, try)
 	switch {
-	case errors.Is(err, fault.ErrNotFound), errors.Is(err, fault.ErrConflict):
+	case errors.Is(err, fault.ErrNotFound):
+	case errors.Is(err, fault.ErrConflict): // somebody typed the right one, and what followed was lost; or it was closed from elsewhere
 	case err != nil:
 		return err
 	default:
@@ -273,15 +275,6 @@ func (f *Factor) open(ctx context.Context, try factors.Try, old challenge, chann
 	c.Ticket = factors.Ticket{
 		Binding: try.Binding, Purpose: try.Purpose, Account: try.Account, CreatedAt: now, ExpiresAt: now.Add(Life),
 	}
-	if old.ID != "" {
-		// Closing the old code before its count is carried over leaves no moment at which both could be guessed.
-		if err := f.kit.Tickets.Use(ctx, old.ID); err != nil {
-			return challenge{}, err
-		}
-		if !old.spent() {
-			c.ExpiresAt, c.Tries = old.ExpiresAt, old.Tries // tries on earlier codes of the challenge count
-		}
-	}
 	code, err := NewCode()
 	if err != nil {
 		return challenge{}, err
@@ -290,12 +283,38 @@ func (f *Factor) open(ctx context.Context, try factors.Try, old challenge, chann
 	if c.Data, err = json.Marshal(c.memo); err != nil {
 		return challenge{}, err
 	}
-	memo := c.memo
-	c.Ticket, err = f.kit.Tickets.Open(ctx, c.Ticket, &factors.Message{
-		Account: try.Account, Channel: channel, Text: f.text(try, deed, code, c.ExpiresAt.Sub(now)), Deadline: c.ExpiresAt,
-		Binding: try.Binding, Network: try.Network,
-	})
-	c.memo = memo
+	put := func(ctx context.Context) error {
+		ticket := c.Ticket
+		if !old.spent() { // tries on earlier codes of the challenge count
+			ticket.Tries = old.Tries
+			if old.ID != "" {
+				ticket.ExpiresAt = old.ExpiresAt
+			}
+		}
+		ticket, err := f.kit.Tickets.Open(ctx, ticket, &factors.Message{
+			Account: try.Account, Channel: channel, Text: f.text(try, deed, code, ticket.ExpiresAt.Sub(now)), Deadline: ticket.ExpiresAt,
+			Binding: try.Binding, Network: try.Network,
+		})
+		c.Ticket = ticket
+		return err
+	}
+	if old.ID == "" {
+		err = put(ctx)
+	} else {
+		err = f.kit.Atomically(ctx, func(ctx context.Context) error {
+			// Closed before its count is read, the old code leaves no moment at which both could be guessed, and no try is lost that came
+			// while this one was on its way.
+			if err := f.kit.Tickets.Use(ctx, old.ID); err != nil {
+				return err
+			}
+			closed, err := f.kit.Tickets.Find(ctx, try.Binding, try.Purpose)
+			if err != nil && !errors.Is(err, fault.ErrConflict) {
+				return err
+			}
+			old.Tries = closed.Tries
+			return put(ctx)
+		})
+	}
 	if err == nil {
 		err = failpoint.Here("code-stored")
 	}

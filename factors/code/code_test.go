@@ -31,6 +31,7 @@ type phone struct {
 	windows  []throttle.Window // nil = allow all
 	at       []time.Time
 	now      func() time.Time
+	asked    func() // called by Allow, between a challenge that was found and its next code; nil = nothing
 }
 
 // tickets counts the codes that were compared.
@@ -48,6 +49,9 @@ func (k *tickets) Answer(ctx context.Context, binding string, p factors.Purpose,
 }
 
 func (p *phone) Allow(ctx context.Context, id account.ID, network string) error {
+	if p.asked != nil {
+		p.asked()
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, w := range p.windows {
