@@ -126,7 +126,7 @@ func (h *Holds) Held(ctx context.Context, id account.ID, session acr.Level) erro
 	if err != nil {
 		return err
 	}
-	return fault.New(fault.Denied, "hold.factors").With("time", Moment(held.Due))
+	return fault.New(fault.Denied, "hold.factors").With("time", held.Due)
 }
 
 // Recovered freezes the factors after a new password for a forgotten one, in the transaction of ctx. e says from where. A device that was

@@ -139,7 +139,7 @@ func TestRC4_RecoveredAndUndone(t *testing.T) {
 	}
 	for level, refused := range map[acr.Level]bool{acr.Low: true, acr.Substantial: true, acr.High: false} {
 		err := w.holds.Held(ctx, w.id, level)
-		if f := fault.Of(err); refused != (err != nil) || refused && (f.Key != "hold.factors" || f.Args["time"] == "") {
+		if f := fault.Of(err); refused != (err != nil) || refused && (f.Key != "hold.factors" || !w.clock.Now().Add(enrolment.HoldLife).Equal(f.Args["time"].(time.Time))) {
 			t.Errorf("%v: %v", level, err)
 		}
 	}
@@ -319,7 +319,7 @@ func TestLostDeviceDuringARecoverysHold(t *testing.T) {
 		t.Errorf("due %v, want %v", h.Due, due)
 	}
 	for _, m := range w.out[2:] {
-		if !strings.Contains(m.Text, enrolment.Moment(due)) || strings.Contains(m.Text, "24 saat") || strings.Contains(m.Text, "24 hours") || !m.Deadline.Equal(due) {
+		if !strings.Contains(m.Text, words.Moment("tr", due)) || strings.Contains(m.Text, "24 saat") || strings.Contains(m.Text, "24 hours") || !m.Deadline.Equal(due) {
 			t.Errorf("%s until %v: %s", m.Channel, m.Deadline, m.Text)
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/kapi-id/kapi/internal/contact"
 	"github.com/kapi-id/kapi/internal/notify"
@@ -36,14 +35,14 @@ func (n HoldNotices) placed(ctx context.Context, h Hold, lang string, c contact.
 	phones, mails := channels(h, c)
 	s := sentences[h.What]
 	for i, to := range phones {
-		text := n.Words.Text(lang, s.sms, map[string]any{"time": Moment(h.Due), "code": code[:4] + "-" + code[4:]})
+		text := n.Words.Text(lang, s.sms, map[string]any{"time": h.Due, "code": code[:4] + "-" + code[4:]})
 		if err := n.send(ctx, h, "sms", i, to, text); err != nil {
 			return err
 		}
 	}
 	for i, to := range mails {
 		text := n.Words.Text(lang, s.subject, nil) + "\n" +
-			n.Words.Text(lang, s.text, map[string]any{"time": Moment(h.Due), "link": UndoLink(n.Issuer, token), "code": code[:4] + "-" + code[4:]})
+			n.Words.Text(lang, s.text, map[string]any{"time": h.Due, "link": UndoLink(n.Issuer, token), "code": code[:4] + "-" + code[4:]})
 		if err := n.send(ctx, h, "mail", i, to, text); err != nil {
 			return err
 		}
@@ -77,9 +76,3 @@ func (n HoldNotices) send(ctx context.Context, h Hold, channel string, i int, to
 	return n.Outbox.Enqueue(ctx, notify.Message{Channel: channel, Dedupe: "hold:" + h.ID + ":" + channel + ":" + strconv.Itoa(i), Account: h.Account,
 		To: to, Text: text, Deadline: h.Due, CreatedAt: h.CreatedAt})
 }
-
-// country is the time zone of what people read: Türkiye has had no other since 2016.
-var country = time.FixedZone("+03", 3*60*60)
-
-// Moment is a day and a time of day, the same in both languages: 21.11.2024 14:05.
-func Moment(t time.Time) string { return t.In(country).Format("02.01.2006 15:04") }

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Languages that every key has, the default one first.
@@ -176,9 +177,9 @@ func (c *Catalogue) Has(key string) bool {
 // Keys lists all keys, sorted.
 func (c *Catalogue) Keys() []string { return slices.Sorted(maps.Keys(c.texts)) }
 
-// Text returns the sentence of key in lang with its placeholders filled from args, as plain text: whoever puts it into a
-// page escapes it. An unknown language is read as the default one; an unknown key comes back as it is, so that it is seen
-// in a test and harmless in production.
+// Text returns the sentence of key in lang with its placeholders filled from args (a time.Time by Moment), as plain text: whoever puts it
+// into a page escapes it. An unknown language is read as the default one; an unknown key comes back as it is, so that it is seen in a test
+// and harmless in production.
 func (c *Catalogue) Text(lang, key string, args map[string]any) string {
 	forms, ok := c.texts[key]
 	if !ok {
@@ -199,7 +200,7 @@ func (c *Catalogue) Text(lang, key string, args map[string]any) string {
 	var b strings.Builder
 	for i, name := range t.names {
 		b.WriteString(t.fixed[i])
-		write(&b, args[name])
+		write(&b, lang, args[name])
 	}
 	b.WriteString(t.fixed[len(t.names)])
 	return b.String()
@@ -215,13 +216,15 @@ func isOne(v any) bool {
 	return false
 }
 
-func write(b *strings.Builder, v any) {
+func write(b *strings.Builder, lang string, v any) {
 	switch v := v.(type) {
 	case nil:
 	case string:
 		b.WriteString(v)
 	case int:
 		b.WriteString(strconv.Itoa(v))
+	case time.Time:
+		b.WriteString(Moment(lang, v))
 	default:
 		fmt.Fprint(b, v)
 	}

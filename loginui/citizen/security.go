@@ -7,6 +7,7 @@ import (
 
 	"github.com/kapi-id/kapi/factors"
 	"github.com/kapi-id/kapi/internal/contact"
+	"github.com/kapi-id/kapi/internal/words"
 	"github.com/kapi-id/kapi/loginui/page"
 )
 
@@ -65,7 +66,7 @@ func (h *Handler) twoFactorRow(m me) row {
 	out := row{Name: h.text(m, "me.two_factor", nil), State: h.text(m, "me.two_factor.is_off", nil), Path: "/me/two-factor", On: m.account.TwoFactor}
 	switch {
 	case out.On && !m.account.TwoFactorSince.IsZero():
-		out.State = h.text(m, "me.two_factor.is_on.since", map[string]any{"date": page.Date(m.visit.Lang, m.account.TwoFactorSince)})
+		out.State = h.text(m, "me.two_factor.is_on.since", map[string]any{"date": words.Date(m.visit.Lang, m.account.TwoFactorSince)})
 	case out.On:
 		out.State = h.text(m, "me.two_factor.is_on", nil)
 	}
@@ -76,7 +77,7 @@ func (h *Handler) passwordRow(m me, s PasswordStatus) row {
 	out := row{Name: h.text(m, "me.password", nil), State: h.text(m, "me.password.none", nil), Path: "/me/password", On: s.Exists}
 	switch {
 	case s.Exists && !s.ChangedAt.IsZero():
-		out.State = h.text(m, "me.password.since", map[string]any{"date": page.Date(m.visit.Lang, s.ChangedAt)})
+		out.State = h.text(m, "me.password.since", map[string]any{"date": words.Date(m.visit.Lang, s.ChangedAt)})
 	case s.Exists:
 		out.State = h.text(m, "me.password.exists", nil)
 	}
@@ -97,9 +98,9 @@ func (h *Handler) phoneRow(m me, p contact.Phone) row {
 		out.State, out.Warn = h.text(m, "me.security.phone.blocked", nil), true
 		return out
 	case p.Grade == contact.IDVerified && how[p.How] != "" && !p.VerifiedAt.IsZero():
-		out.State, out.On = h.text(m, how[p.How], map[string]any{"date": page.Date(m.visit.Lang, p.VerifiedAt)}), true
+		out.State, out.On = h.text(m, how[p.How], map[string]any{"date": words.Date(m.visit.Lang, p.VerifiedAt)}), true
 	case p.Grade == contact.IDVerified && !p.VerifiedAt.IsZero():
-		out.State, out.On = h.text(m, "me.phone.id_verified.since", map[string]any{"date": page.Date(m.visit.Lang, p.VerifiedAt)}), true
+		out.State, out.On = h.text(m, "me.phone.id_verified.since", map[string]any{"date": words.Date(m.visit.Lang, p.VerifiedAt)}), true
 	case p.Grade == contact.IDVerified:
 		out.State, out.On = h.text(m, "me.phone.id_verified", nil), true
 	case p.Grade == contact.Verified:
@@ -115,7 +116,7 @@ func (h *Handler) emailRow(m me, e contact.Email) row {
 	switch {
 	case e.Address == "":
 	case e.Verified && !e.VerifiedAt.IsZero():
-		out.State = h.text(m, "me.security.email.since", map[string]any{"address": page.Clean(e.Address, 80), "date": page.Date(m.visit.Lang, e.VerifiedAt)})
+		out.State = h.text(m, "me.security.email.since", map[string]any{"address": page.Clean(e.Address, 80), "date": words.Date(m.visit.Lang, e.VerifiedAt)})
 	case e.Verified:
 		out.State = h.text(m, "me.security.email", map[string]any{"address": page.Clean(e.Address, 80)})
 	default:
@@ -168,7 +169,7 @@ func (h *Handler) standing(m me, name string, s factors.Standing) row {
 	case s.Key != "":
 		out.State = h.text(m, s.Key, map[string]any{"n": s.N, "name": page.Clean(s.Name, 80)})
 	case s.On && !s.Since.IsZero():
-		out.State = h.text(m, "me.security.on.since", map[string]any{"date": page.Date(m.visit.Lang, s.Since)})
+		out.State = h.text(m, "me.security.on.since", map[string]any{"date": words.Date(m.visit.Lang, s.Since)})
 	case s.On:
 		out.State = h.text(m, "me.security.on", nil)
 	case !s.Possible && s.Why != "":

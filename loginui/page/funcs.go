@@ -4,10 +4,9 @@ import (
 	"fmt"
 	"html/template"
 	"time"
-)
 
-// country is the time zone of everything shown: Türkiye has had no other since 2016.
-var country = time.FixedZone("+03", 3*60*60)
+	"github.com/kapi-id/kapi/internal/words"
+)
 
 // builtins lets the parser know the functions every template has.
 var builtins = func() map[string]any {
@@ -37,8 +36,8 @@ func (p *Pages) funcs(lang string) template.FuncMap {
 		"tk":      say,
 		"field":   p.field,
 		"asset":   func(name string) string { return p.assets.path(name) },
-		"date":    func(t time.Time) string { return Date(lang, t) },
-		"clock":   Clock,
+		"date":    func(t time.Time) string { return words.Date(lang, t) },
+		"clock":   words.Clock,
 		"stamp":   func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 		"seconds": func(t time.Time) int { return max(0, int(t.Sub(p.Now()).Round(time.Second)/time.Second)) },
 	}
@@ -57,25 +56,6 @@ func pairUp(pairs []any) (map[string]any, error) {
 		args[name] = pairs[i+1]
 	}
 	return args, nil
-}
-
-// Date is a day as people of the language write it, in the country's time: 21.11.2024, 21 Nov 2024.
-func Date(lang string, t time.Time) string {
-	if t.IsZero() {
-		return ""
-	}
-	if lang == "en" {
-		return t.In(country).Format("2 Jan 2006")
-	}
-	return t.In(country).Format("02.01.2006")
-}
-
-// Clock is the time of day in the country: 14:05.
-func Clock(t time.Time) string {
-	if t.IsZero() {
-		return ""
-	}
-	return t.In(country).Format("15:04")
 }
 
 // fieldOptions are the pairs that field takes.

@@ -3,15 +3,11 @@ package notice
 import (
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/kapi-id/kapi/internal/audit"
 	"github.com/kapi-id/kapi/internal/web"
 	"github.com/kapi-id/kapi/internal/words"
 )
-
-// country is the time zone of everything that people read: Türkiye has had no other since 2016.
-var country = time.FixedZone("+03", 3*60*60)
 
 // detailed are the details that a sentence may name.
 var detailed = []string{"factor", "name", "left"}
@@ -77,12 +73,7 @@ type told struct {
 func (t told) say(key string, args map[string]any) string { return t.words.Text(t.lang, key, args) }
 
 func (t told) when() map[string]any {
-	at := t.n.At.In(country)
-	day := at.Format("02.01.2006")
-	if t.lang == "en" {
-		day = at.Format("2 Jan 2006")
-	}
-	return map[string]any{"date": day, "time": at.Format("15:04")}
+	return map[string]any{"date": words.Date(t.lang, t.n.At), "time": words.Clock(t.n.At)}
 }
 
 func (t told) where() string {
