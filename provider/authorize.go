@@ -94,7 +94,7 @@ func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {
 	}
 	q.record.Answer = q.answer
 	if q.ask.Return, err = json.Marshal(q.record); err != nil {
-		s.cfg.Pages.Failure(w, r, q.ask.UILocales, err)
+		s.unable(w, r, q.ask, q.answer, err)
 		return
 	}
 	t := signin.New(q.ask, secret.Hash(s.bind(w, r)), q.now)
@@ -102,10 +102,25 @@ func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if err := s.cfg.Transactions.CreateTransaction(r.Context(), t); err != nil {
-		s.cfg.Pages.Failure(w, r, q.ask.UILocales, err)
+		s.unable(w, r, q.ask, q.answer, err)
 		return
 	}
 	redirect(w, pathSignin+t.ID)
+}
+
+// unable is for what we could not serve. A client that wants no page (prompt=none) is told (RFC 6749 §4.1.2.1), as far as it is
+// certain where the answer goes; where a person is in front of the browser, our page says when to try again, and the client
+// hears of it no sooner than they gave up.
+func (s *Server) unable(w http.ResponseWriter, r *http.Request, q signin.Ask, a answer, err error) {
+	if !q.Silent || a.RedirectURI == "" {
+		s.cfg.Pages.Failure(w, r, q.UILocales, err)
+		return
+	}
+	e, _ := s.outward(r, "authorize", err) // logs what the client is not told
+	if e.ErrorType != oidc.ServerError {   // counted there
+		s.cfg.Meter("authorize", q.Client, string(e.ErrorType))
+	}
+	s.deny(w, r, a, string(e.ErrorType), e.Description)
 }
 
 // turnAway says no: on our page, or to the client. Only an *oidc.Error goes to the client.
@@ -113,7 +128,9 @@ func (s *Server) turnAway(w http.ResponseWriter, r *http.Request, q *request, c 
 	var e *oidc.Error
 	switch {
 	case fault.Of(err).Kind == fault.Throttled, !errors.As(err, &e):
-		s.cfg.Pages.Failure(w, r, spoken(q.params), err)
+		q.ask.UILocales = spoken(q.params)
+		q.ask.Silent = q.only("prompt") == oidc.PromptNone // the check of prompt comes later
+		s.unable(w, r, q.ask, q.answer, err)
 	case c.page != "":
 		s.cfg.Pages.Failure(w, r, spoken(q.params), fault.Wrap(fault.Invalid, c.page, err))
 	default:

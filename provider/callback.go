@@ -72,7 +72,10 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, e *ending, err e
 	case errors.Is(err, fault.ErrNotFound), errors.Is(err, fault.ErrConflict): // answered before; the session has ended
 		s.cfg.Pages.Failure(w, r, e.t.Ask.UILocales, errExpired)
 	case err != nil:
-		s.cfg.Pages.Failure(w, r, e.t.Ask.UILocales, err)
+		if e.record.Answer.RedirectURI == "" { // it failed before it was concluded
+			_ = json.Unmarshal(e.t.Ask.Return, &e.record) // nothing there: our page
+		}
+		s.unable(w, r, e.t.Ask, e.record.Answer, err)
 	case e.refusal.Error != "":
 		s.cfg.Meter("authorize", e.t.Ask.Client, e.refusal.Error)
 		s.deny(w, r, e.record.Answer, e.refusal.Error, e.refusal.Description)

@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"reflect"
@@ -9,8 +10,10 @@ import (
 	"time"
 
 	"github.com/kapi-id/kapi/clients"
+	"github.com/kapi-id/kapi/factors"
 	"github.com/kapi-id/kapi/internal/acr"
 	"github.com/kapi-id/kapi/internal/audit"
+	"github.com/kapi-id/kapi/internal/fault"
 	"github.com/kapi-id/kapi/internal/signin"
 )
 
@@ -340,6 +343,66 @@ func TestInternalErrorsStayInside(t *testing.T) {
 	k.broken = nil
 	if r := k.redeem("rp-basic", "https://rp1.example/cb", code); r.Code != 200 {
 		t.Errorf("a failure burned the code: %s", r.Body)
+	}
+}
+
+// What we cannot serve is told to a client that wants no page, wherever it fails; where a person looks at the browser, or it is
+// not certain where the answer goes, it stays on our page (RFC 6749 §4.1.2.1).
+func TestUnable(t *testing.T) {
+	const to = "https://rp1.example/cb"
+	away := fault.Wrap(fault.Unavailable, "", errBroken)
+	fails := map[string]func(k *kit, err error){
+		"the transaction is not stored": func(k *kit, err error) { k.broken = err },
+		"the session is not read": func(k *kit, err error) {
+			k.s.cfg.Straight = func(context.Context, signin.Transaction, signin.Visit, func(context.Context, signin.Transaction) error) (bool, error) {
+				return false, err
+			}
+		},
+		"it is concluded badly": func(k *kit, err error) {
+			k.s.cfg.Straight = func(ctx context.Context, t signin.Transaction, _ signin.Visit, end func(context.Context, signin.Transaction) error) (bool, error) {
+				t.State, k.broken = signin.Ready, err
+				t.Account, t.Session, t.Proofs = ayse, "s", []factors.Proof{k.password(ayse)}
+				t.Ceiling = acr.High
+				return true, end(ctx, t)
+			}
+		},
+		"the quota": func(k *kit, _ error) {
+			k.s.quota = newQuota(1, 1, time.Hour)
+			k.browser().authorize(ask("rp-basic", to))
+		},
+	}
+	for name, fail := range fails {
+		for _, mode := range []string{"query", "form_post"} {
+			for _, tc := range []struct {
+				err  error
+				want string
+			}{{away, "temporarily_unavailable"}, {errBroken, "server_error"}} {
+				if name == "the quota" {
+					tc.want = "temporarily_unavailable"
+				}
+				k := newKit(t)
+				fail(k, tc.err)
+				b := k.browser()
+				w := b.authorize(ask("rp-basic", to, "prompt", "none", "response_mode", mode))
+				fields := url.Values{}
+				if text, ok := strings.CutPrefix(w.Body.String(), "form "+to+" "); ok {
+					fields, _ = url.ParseQuery(text)
+				} else if mode == "query" {
+					fields = b.answer(w)
+				}
+				if fields.Get("error") != tc.want || fields.Get("state") != "s-1" || fields.Get("iss") != issuer || fields.Has("code") || strings.Contains(page(w), "canary") {
+					t.Errorf("%s, %v by %s: %s", name, tc.err, mode, page(w))
+				}
+				k = newKit(t)
+				fail(k, tc.err)
+				if w := k.browser().authorize(ask("rp-basic", to, "response_mode", mode)); w.Code < 429 || w.Header().Get("Location") != "" || !strings.HasPrefix(w.Body.String(), "page ") {
+					t.Errorf("%s, with a person there: %s", name, page(w))
+				}
+				if w := k.browser().authorize(ask("rp-basic", "https://evil.example/", "prompt", "none")); w.Code != 400 || w.Header().Get("Location") != "" {
+					t.Errorf("%s, to somewhere else: %s", name, page(w))
+				}
+			}
+		}
 	}
 }
 
