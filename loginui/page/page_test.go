@@ -259,6 +259,18 @@ func TestFormActions(t *testing.T) {
 	if got := FormActions(false, []string{"http://127.0.0.1:9000/cb"}); strings.Join(got, " ") != "http://127.0.0.1:9000" {
 		t.Errorf("web client: %v", got)
 	}
+	// No browser takes an IPv6 address as a source: the scheme stands for it, in the header as sent.
+	p := hello(t)
+	for _, tc := range []struct {
+		native bool
+		uri    string
+		want   string
+	}{{true, "http://[::1]/cb", "http:"}, {false, "http://[::1]:9000/cb", "http:"}, {false, "https://[2001:db8::1]/cb", "https:"}} {
+		w, _ := show(t, p, "hello/hello", View{Data: helloData{"A", noon}, FormActions: FormActions(tc.native, []string{tc.uri})})
+		if csp := w.Header().Get("Content-Security-Policy"); !strings.HasSuffix(csp, " form-action 'self' "+tc.want) {
+			t.Errorf("%s: %s", tc.uri, csp)
+		}
+	}
 }
 
 func TestFault(t *testing.T) {

@@ -106,7 +106,9 @@ func joinPermissions(camera bool) string {
 
 // FormActions turns registered redirect URIs into the origins that the form-action directive needs: Chromium checks the
 // whole chain of redirects after a form. A native client's loopback port may be any (RFC 8252 §7.3), and its own scheme
-// has no origin. further are origins as registered.
+// has no origin. An IPv6 address such as [::1] cannot be written as a source expression (CSP Level 3 §2.3.1: a host holds no
+// brackets or colons), so its scheme stands for it; where the answer goes is decided by the registration all the same. further
+// are origins as registered.
 func FormActions(native bool, uris []string, further ...string) []string {
 	var out []string
 	for _, uri := range slices.Concat(uris, further) {
@@ -116,7 +118,7 @@ func FormActions(native bool, uris []string, further ...string) []string {
 		}
 		s := u.Scheme + ":"
 		switch {
-		case u.Scheme != "https" && u.Scheme != "http":
+		case u.Scheme != "https" && u.Scheme != "http", strings.HasPrefix(u.Host, "["):
 		case native && (u.Hostname() == "127.0.0.1" || u.Hostname() == "localhost"):
 			s += "//" + u.Hostname() + ":*"
 		default:
