@@ -103,15 +103,15 @@ func (f *Factor) approve(ctx context.Context, d device, txn, compact string, ctr
 			return f.record(ctx, m, audit.DeviceDenied, "refused", d.Account, f.details(r, "reason", endedNumber))
 		})
 	}
-	if err := f.decide(ctx, nil, func(ctx context.Context) error { return f.pass(ctx, r, st.Door, m) }); err != nil {
+	if err := f.decide(ctx, nil, func(ctx context.Context) error { return f.pass(ctx, r, st.Door, 0, m) }); err != nil {
 		return err
 	}
 	return failpoint.Here("approval-given")
 }
 
-// pass moves a request to approved, with the record of it.
-func (f *Factor) pass(ctx context.Context, r request, door string, m moment) error {
-	if err := f.turn(ctx, r, approved, func(m *memo) { m.Door = door }); err != nil {
+// pass moves a request to approved, with the record of it. ctr is kept where it stands for the statement; see passedHere.
+func (f *Factor) pass(ctx context.Context, r request, door string, ctr int64, m moment) error {
+	if err := f.turn(ctx, r, approved, func(m *memo) { m.Door, m.Ctr = door, ctr }); err != nil {
 		return err
 	}
 	if err := f.record(ctx, m, audit.DeviceApproved, "ok", r.Account, f.details(r, "door", door)); err != nil {
@@ -294,8 +294,8 @@ func (f *Factor) here(ctx context.Context, try factors.Try, d device, r request,
 		return r, f.unanswered(r)
 	}
 	m := moment{network: try.Network, agent: try.Agent}
-	_, err = f.countAnd(ctx, d, st.Ctr, m, func(ctx context.Context) error { return f.pass(ctx, r, DoorHere, m) }, func(ctx context.Context) (bool, error) {
-		return f.passedHere(ctx, try, r) // the form was sent twice at once
+	_, err = f.countAnd(ctx, d, st.Ctr, m, func(ctx context.Context) error { return f.pass(ctx, r, DoorHere, st.Ctr, m) }, func(ctx context.Context) (bool, error) {
+		return f.passedHere(ctx, try, r, st.Ctr) // the form was sent twice at once
 	})
 	switch {
 	case errors.Is(err, errBlocked):
@@ -309,13 +309,13 @@ func (f *Factor) here(ctx context.Context, try factors.Try, d device, r request,
 	return r, f.unpush(ctx, r)
 }
 
-// passedHere says whether a request was approved by this door since it was read.
-func (f *Factor) passedHere(ctx context.Context, try factors.Try, r request) (bool, error) {
+// passedHere says whether a request was approved by this very statement since it was read, whatever became of it then.
+func (f *Factor) passedHere(ctx context.Context, try factors.Try, r request, ctr int64) (bool, error) {
 	now, err := f.find(ctx, try)
 	if errors.Is(err, fault.ErrConflict) {
 		return true, nil // and used up
 	}
-	return err == nil && now.ID == r.ID && now.approved() && now.Door == DoorHere, err
+	return err == nil && now.ID == r.ID && now.Door == DoorHere && now.Ctr == ctr, err
 }
 
 // unanswered says why there is no yes to give.

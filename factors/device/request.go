@@ -66,6 +66,7 @@ type memo struct {
 	Sends     int    `json:"sends"` // requests of this sign-in so far
 	Ended     string `json:"ended,omitempty"`
 	Door      string `json:"door,omitempty"` // by which it was approved
+	Ctr       int64  `json:"ctr,omitempty"`  // under which number, at DoorHere
 }
 
 // request is a ticket of this factor that waits, or waited, for the device.
