@@ -323,7 +323,7 @@ func (f *Flow) phoneProven(ctx context.Context, t Transaction, v Visit) (Transac
 		t.State, t.Stopped = Over, StoppedSIM
 		return t, f.save(ctx, &t, f.event(v, audit.RecoveryTried, h.Reason, t.Account, map[string]string{"step": byPhone}))
 	}
-	t.PhoneProven = true
+	t.PhoneProven, t.PhoneSent = true, t.SentAt
 	var also []func(context.Context) error
 	if t.Email != "" {
 		t.Sends, t.SentAt, t.CodeUntil = 1, f.now(), t.ExpiresAt

@@ -71,8 +71,9 @@ type Progress struct {
 	Account     account.ID     `json:"account,omitempty"`
 	PhoneProven bool           `json:"phone_proven,omitempty"`
 	MailProven  bool           `json:"mail_proven,omitempty"`
-	Tries       map[string]int `json:"tries,omitempty"` // of each step that the person may take again
-	Sends       int            `json:"sends,omitempty"` // codes sent at the present step
+	PhoneSent   time.Time      `json:"phone_sent,omitzero"` // when the code that proved the phone went out
+	Tries       map[string]int `json:"tries,omitempty"`     // of each step that the person may take again
+	Sends       int            `json:"sends,omitempty"`     // codes sent at the present step
 	SentAt      time.Time      `json:"sent_at,omitzero"`
 	CodeUntil   time.Time      `json:"code_until,omitzero"`
 	Stopped     string         `json:"stopped,omitempty"`
@@ -89,7 +90,10 @@ type Subject struct {
 
 // Store keeps transactions and finds people.
 type Store interface {
+	contact.Changer
 	Atomically(ctx context.Context, fn func(context.Context) error) error
+	// UpdateAccount writes a if its version is still the stored one; else fault.ErrConflict.
+	UpdateAccount(ctx context.Context, a account.Account) error
 	CreateRecovery(ctx context.Context, t Transaction) error
 	// Recovery returns it in any state while it is not expired at now; fault.ErrNotFound.
 	Recovery(ctx context.Context, id string, now time.Time) (Transaction, error)

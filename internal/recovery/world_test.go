@@ -40,6 +40,7 @@ type world struct {
 	held     []account.ID
 	short    bool   // the password is refused
 	between  func() // while the password is hashed
+	inside   func() // of the transaction that sets it
 	unlocked []string
 }
 
@@ -109,7 +110,13 @@ func (w *world) Renew(_ context.Context, id account.ID, password string, _ bool)
 	if w.between != nil {
 		w.between()
 	}
-	return func(context.Context) error { w.written = append(w.written, string(id)+" "+password); return nil }, nil
+	return func(context.Context) error {
+		if w.inside != nil {
+			w.inside()
+		}
+		w.written = append(w.written, string(id)+" "+password)
+		return nil
+	}, nil
 }
 func (w *world) Recovered(_ context.Context, id account.ID, _ audit.Event) error {
 	w.held = append(w.held, id)
