@@ -214,14 +214,7 @@ func (f *Flow) Again(ctx context.Context, t Transaction, v Visit) (Transaction, 
 	}
 	t.Sends, t.SentAt = t.Sends+1, now
 	p := f.newCode(t, line)
-	// Also of one that is used: somebody typed the right one and what followed was lost, or it was closed from a session of the owner. Whoever
-	// can bring about the second must not gain tries by it.
-	p.ticket.Tries = old.Tries
-	also := []func(context.Context) error{p.open}
-	if old.ID != "" {
-		// Closed with the new one opened: whoever dies in between leaves the old one good, and of two who ask at once one does.
-		also = []func(context.Context) error{func(ctx context.Context) error { return f.Tickets.Use(ctx, old.ID) }, p.open}
-	}
+	also := []func(context.Context) error{func(ctx context.Context) error { return f.replace(ctx, t, p, old) }}
 	if line == byMail {
 		also = append(also, func(ctx context.Context) error { return f.enqueue(ctx, t, v, p) })
 	}
@@ -231,6 +224,31 @@ func (f *Flow) Again(ctx context.Context, t Transaction, v Visit) (Transaction, 
 		f.send(t, v, p)
 	}
 	return t, err
+}
+
+// replace opens p in the place of the code before it, in the transaction of ctx: whoever dies in between leaves the old one good, and of two
+// who ask at once one does. The tries are read when nobody can add to them any more. They carry over from a used one too: somebody
+// typed the right one and what followed was lost, or it was closed from a session of the owner, and whoever can bring about the second
+// must not gain tries by it.
+func (f *Flow) replace(ctx context.Context, t Transaction, p *pending, old factors.Ticket) error {
+	if old.ID != "" {
+		if err := f.Tickets.Use(ctx, old.ID); err != nil {
+			return err
+		}
+	}
+	closed, err := f.Tickets.Find(ctx, binding(t), purpose(p.line))
+	switch {
+	case errors.Is(err, fault.ErrNotFound):
+		return fault.New(fault.Expired, "recovery.code.over").In("code")
+	case err == nil: // another one was opened meanwhile
+		return fault.ErrConflict
+	case !errors.Is(err, fault.ErrConflict):
+		return err
+	case closed.Tries >= mostTries:
+		return fault.New(fault.Denied, "recovery.code.spent").In("code")
+	}
+	p.ticket.Tries = closed.Tries
+	return p.open(ctx)
 }
 
 // Answer takes the field "code" of the step that is owed. A wrong one is a fault in that field, the same for everybody.

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kapi-id/kapi/factors"
+	"github.com/kapi-id/kapi/internal/fault"
 	"github.com/kapi-id/kapi/internal/recovery"
 )
 
@@ -94,4 +96,44 @@ func TestAClosedCodeGivesNoMoreTries(t *testing.T) {
 	w.clock.Advance(2 * time.Minute)
 	_, err := w.flow.Again(t.Context(), tr, visit)
 	w.fails(err, "recovery.code.spent")
+}
+
+// Neither does asking for the next one while tries come in beside it: a spent code is spent.
+func TestAgainBesideWrongTriesGivesNoMore(t *testing.T) {
+	w := newWorld(t, sqlite)
+	tr := w.atCode(w.person.Person.NationalID, details(), hers, "")
+	first := w.code("sms")
+	w.clock.Advance(2 * time.Minute)
+	tickets := &beside{Tickets: w.flow.Tickets}
+	w.flow.Tickets = tickets
+	tickets.found = func() { // Again has looked at the tries and has not yet acted
+		tickets.found = nil
+		for i, want := range []string{"recovery.code.wrong", "recovery.code.wrong", "recovery.code.wrong", "recovery.code.wrong", "recovery.code.spent"} {
+			if _, err := w.flow.Answer(t.Context(), tr, visit, fields{"code": different(first)}); fault.Of(err).Key != want {
+				t.Errorf("try %d: %v", i+1, err)
+			}
+		}
+	}
+	_, err := w.flow.Again(t.Context(), tr, visit)
+	w.fails(err, "recovery.code.spent")
+	if len(w.out) != 1 {
+		t.Errorf("%d codes went out", len(w.out))
+	}
+	if _, err := w.flow.Answer(t.Context(), tr, visit, fields{"code": w.code("sms")}); err == nil {
+		t.Error("a spent code became good again")
+	}
+}
+
+// beside does something when a ticket was found.
+type beside struct {
+	factors.Tickets
+	found func()
+}
+
+func (b *beside) Find(ctx context.Context, binding string, p factors.Purpose) (factors.Ticket, error) {
+	t, err := b.Tickets.Find(ctx, binding, p)
+	if b.found != nil {
+		b.found()
+	}
+	return t, err
 }
