@@ -186,6 +186,75 @@ func TestTwoStepsAreWantedWhereTwoFactorIsOn(t *testing.T) {
 	b.get("/me/password").shows(http.StatusOK)
 }
 
+// A second factor that somebody set up guards what can be changed, also where two-factor authentication is off: who has the password
+// alone must neither remove it nor add one.
+func TestASecondFactorIsWantedWhereOneIsSetUp(t *testing.T) {
+	changes := []string{"/me/password", "/me/security/list", "/me/security/access", "/me/two-factor/on", "/me/sessions/others"}
+	tests := []struct {
+		name string
+		mend func(*world)
+		want acr.Level // None = the password is enough
+	}{
+		{"none", func(*world) {}, acr.None},
+		{"a list", func(w *world) { w.lists[ayse] = "mine" }, acr.Substantial},
+		{"a list that cannot tell", func(w *world) { w.lists[ayse], w.list.mute = "mine", true }, acr.Substantial},
+		{"somebody else's", func(w *world) { w.lists[mehmet] = "mine" }, acr.None},
+		{"a list that does not follow the password", func(w *world) { w.lists[ayse], w.list.after = "mine", []string{"card"} }, acr.None},
+		{"a list that follows it", func(w *world) { w.lists[ayse], w.list.after = "mine", []string{"password"} }, acr.Substantial},
+		{"the account reaches no more", func(w *world) {
+			w.lists[ayse] = "mine"
+			w.accounts[ayse] = account.Account{ID: ayse, State: account.Active, Ceiling: acr.Low, Version: 1}
+		}, acr.None},
+		{"set up here a moment ago", func(w *world) { w.setUp("s1", time.Minute) }, acr.None},
+		{"set up here a while ago", func(w *world) { w.setUp("s1", 16*time.Minute) }, acr.Substantial},
+		{"set up elsewhere a moment ago", func(w *world) { w.setUp("s2", time.Minute) }, acr.Substantial},
+		{"another was set up here", func(w *world) {
+			w.setUp("s1", time.Minute)
+			w.events[0].Details = map[string]string{"factor": "key"}
+		}, acr.Substantial},
+		{"one from before was renewed elsewhere since", func(w *world) {
+			w.setUp("s1", 10*time.Minute)
+			w.list.since = w.now.Add(-time.Minute)
+		}, acr.Substantial},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			alone, both, old := w.session("s1", ayse, 0, false), w.session("s2", ayse, 0, true), w.session("s3", ayse, 16*time.Minute, true)
+			w.session("s4", ayse, 0, false)
+			w.strong("s4")
+			tt.mend(w)
+			for _, path := range changes {
+				b := w.browser(alone)
+				if a := b.get(path); tt.want == acr.None {
+					a.shows(http.StatusOK)
+				} else if x := b.started(a); x.Ask.Want != tt.want || x.Ask.Login {
+					t.Errorf("%s: %+v", path, x.Ask)
+				}
+				w.browser(both).get(path).shows(http.StatusOK)
+				w.browser("token-of-s4").get(path).shows(http.StatusOK) // stronger than two steps by itself
+			}
+			// Of two steps one may be recent by itself: both are owed.
+			s := w.sessions["s3"]
+			s.Proofs[0].At = w.now
+			w.sessions["s3"] = s
+			b := w.browser(old)
+			if a := b.get("/me/password"); tt.want == acr.None && tt.name != "set up here a moment ago" {
+				a.shows(http.StatusOK)
+			} else if x := b.started(a); x.Ask.Want != acr.Substantial || !x.Ask.Login {
+				t.Errorf("an old second step: %+v", x.Ask)
+			}
+			w.browser(alone).get("/me/security").shows(http.StatusOK) // looking needs no more
+		})
+	}
+}
+
+// setUp puts a list there that was made in a session some time ago.
+func (w *world) setUp(session string, ago time.Duration) {
+	w.lists[ayse], w.list.since = "mine", w.now.Add(-ago)
+	w.events = append(w.events, audit.Event{At: w.list.since, Name: audit.FactorSetUp, Outcome: "ok", Subject: string(ayse), Session: session, Details: map[string]string{"factor": "list"}})
+}
+
 // TestX1_CrossSitePost (a foreign page cannot act for the reader).
 func TestX1_CrossSitePost(t *testing.T) {
 	w := newWorld(t)

@@ -4,8 +4,8 @@
 // go to page.New and words.Load.
 //
 // Who has no living session is sent through a sign-in of Kapi's own (signin.Self) and comes back by /me/enter. Every change
-// needs a sign-in of the last 15 minutes, at two steps where two-factor authentication is on, commits with its audit
-// event, and is seen in the person's own history.
+// needs a sign-in of the last 15 minutes, at two steps where two-factor authentication is on or a second factor was set up,
+// commits with its audit event, and is seen in the person's own history.
 //
 // The package refuses to name any session but the person's own ones, to believe a link that says that something was done or
 // agreed to, to switch two-factor authentication off without a second factor given for just that, and to lead anywhere but

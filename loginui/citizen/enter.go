@@ -55,17 +55,18 @@ func (h *Handler) signedIn(f action) func(http.ResponseWriter, *http.Request) er
 	}
 }
 
-// fresh lets f run if the sign-in is recent, at two steps where the account has them; else the reader signs in again and comes
+// fresh lets f run if the sign-in is recent, at the strongest level of the account; else the reader signs in again and comes
 // back to the page, not to what was submitted.
 func (h *Handler) fresh(f action) action {
 	return func(w http.ResponseWriter, r *http.Request, m me) error {
 		ask := signin.SelfAsk{MaxAge: freshness}
-		if m.account.TwoFactor {
+		lately := h.lately(m)
+		if m.account.TwoFactor || signin.Reached(lately, m.account.Ceiling) < acr.Substantial && h.hasSecond(r.Context(), m) {
 			ask.Want = min(acr.Substantial, m.account.Ceiling)
 		}
 		// One step of two may be recent by itself, as where a client asked for a second one: both are owed.
 		by := func(stage factors.Stage) bool {
-			return slices.ContainsFunc(h.lately(m), func(p factors.Proof) bool { return p.Stage == stage })
+			return slices.ContainsFunc(lately, func(p factors.Proof) bool { return p.Stage == stage })
 		}
 		low := m.session.Level < ask.Want // the second step was never taken: it alone is owed
 		ask.Anew = !by(factors.First) || ask.Want >= acr.Substantial && !m.restricted && !low && !by(factors.Second)
@@ -74,6 +75,44 @@ func (h *Handler) fresh(f action) action {
 		}
 		return f(w, r, m)
 	}
+}
+
+// hasSecond says whether the reader has set up a second factor that can be asked for now, such as a key app, whether or not two-factor
+// authentication is on: else whoever knows the password could remove it, or add one of their own. One that was set up in this
+// session a moment ago is not asked for yet: its code would be the one just typed.
+func (h *Handler) hasSecond(ctx context.Context, m me) bool {
+	for _, name := range h.Signin.Confirmers(ctx, m.account) {
+		x := h.Factors.Get(name)
+		f, ok := x.(factors.Enroller)
+		if !ok || !slices.ContainsFunc(m.session.Proofs, func(p factors.Proof) bool {
+			return p.Stage == factors.First && (x.Info().After == nil || slices.Contains(x.Info().After, p.Factor))
+		}) {
+			continue // of nobody's making, as a code by SMS is; or not asked for after this first one, and whoever waits for it waits for ever
+		}
+		s, err := f.Standing(ctx, m.account.ID)
+		if err != nil { // it can confirm, so it is there
+			h.Pages.Log.ErrorContext(ctx, "factor cannot tell how it stands", "factor", name, "err", err)
+		}
+		if (err != nil || s.On) && !h.justSetUp(ctx, m, name, s.Since) {
+			return true
+		}
+	}
+	return false
+}
+
+// justSetUp says whether this very session set up, within the time that a sign-in is fresh, the factor that stands since then.
+func (h *Handler) justSetUp(ctx context.Context, m me, factor string, since time.Time) bool {
+	now := h.Now()
+	if since.IsZero() || now.Sub(since) > freshness {
+		return false
+	}
+	events, err := h.Record.EventsOf(ctx, string(m.account.ID), []audit.Name{audit.FactorSetUp}, time.Time{}, chunk)
+	if err != nil {
+		h.Pages.Log.ErrorContext(ctx, "cannot tell where a factor was set up", "factor", factor, "err", err)
+	}
+	return slices.ContainsFunc(events, func(e audit.Event) bool {
+		return e.Session == m.session.ID && e.Details["factor"] == factor && e.At.Sub(since).Abs() < time.Minute
+	})
 }
 
 // reader finds who is asking. The clock of the session moves at most once a minute, and not for a page that asked for itself.

@@ -137,7 +137,8 @@ func (h *Handler) actFactor(w http.ResponseWriter, r *http.Request, m me) error 
 	return see(w, r, to)
 }
 
-// commit stores what a factor wants stored. A change without a record of it is refused.
+// commit stores what a factor wants stored. A change without a record of it is refused. The record comes first: a registered device that is
+// removed is told of it as long as it is there.
 func (h *Handler) commit(ctx context.Context, m me, name string, res factors.Result) error {
 	if res.Commit == nil {
 		return nil
@@ -151,16 +152,17 @@ func (h *Handler) commit(ctx context.Context, m me, name string, res factors.Res
 	}
 	details["factor"] = name
 	return h.Atomically(ctx, func(ctx context.Context) error {
+		if err := h.Record.Record(ctx, h.event(m, res.Event, details)); err != nil {
+			return err
+		}
 		if err := res.Commit(ctx); err != nil {
 			return err
 		}
 		// A factor that was switched off after too many wrong answers works again once it is renewed (NIST SP 800-63B-4 §3.2.2).
 		if res.Event == audit.FactorSetUp || res.Event == audit.FactorChanged && res.Details["what"] != "renamed" {
-			if err := h.Throttle.Clear(ctx, signin.TryKey(h.Factors.Get(name).Info(), m.account.ID)); err != nil {
-				return err
-			}
+			return h.Throttle.Clear(ctx, signin.TryKey(h.Factors.Get(name).Info(), m.account.ID))
 		}
-		return h.Record.Record(ctx, h.event(m, res.Event, details))
+		return nil
 	})
 }
 

@@ -24,6 +24,8 @@ type listFactor struct {
 	stopped []account.ID
 	last    factors.Try
 	mute    bool
+	after   []string // of Info
+	since   time.Time
 }
 
 var listPages = fstest.MapFS{
@@ -37,7 +39,7 @@ var listPages = fstest.MapFS{
 }
 
 func (f *listFactor) Info() factors.Info {
-	return factors.Info{Name: "list", Stage: factors.Second, Order: 9}
+	return factors.Info{Name: "list", Stage: factors.Second, Order: 9, After: f.after}
 }
 func (f *listFactor) Pages() fs.FS { return listPages }
 func (f *listFactor) Available(_ context.Context, id account.ID) (bool, error) {
@@ -60,7 +62,7 @@ func (f *listFactor) Standing(_ context.Context, id account.ID) (factors.Standin
 	if f.lists[id] == "" {
 		return factors.Standing{Possible: true}, nil
 	}
-	return factors.Standing{On: true, Possible: true, Key: "list.left", N: 2, Name: f.lists[id], Warn: true, Used: noon.AddDate(0, 0, -1)}, nil
+	return factors.Standing{On: true, Possible: true, Key: "list.left", N: 2, Name: f.lists[id], Since: f.since, Warn: true, Used: noon.AddDate(0, 0, -1)}, nil
 }
 func (f *listFactor) Manage(_ context.Context, try factors.Try) (factors.Page, error) {
 	f.last = try

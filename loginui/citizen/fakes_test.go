@@ -287,10 +287,10 @@ func (a accountsOf) Contacts(_ context.Context, id account.ID) (contact.Contacts
 
 type sessionsOf struct{ *world }
 
-func (s sessionsOf) CreateSession(context.Context, session.Session, []byte) error {
+func (s sessionsOf) CreateSession(context.Context, session.Session, []byte, account.Account) error {
 	return errors.New("not here")
 }
-func (s sessionsOf) RotateSession(_ context.Context, x session.Session, hash []byte) error {
+func (s sessionsOf) RotateSession(_ context.Context, x session.Session, hash []byte, _ account.Account) error {
 	old := s.sessions[x.ID]
 	if old.Version != x.Version || !old.EndedAt.IsZero() || x.ID == "" {
 		return fault.ErrConflict

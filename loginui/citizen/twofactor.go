@@ -239,7 +239,11 @@ func (h *Handler) turnOn(w http.ResponseWriter, r *http.Request, m me, wish enro
 		if err := h.TwoFactor.On(ctx, wish); err != nil {
 			return err
 		}
-		return h.Sessions.RotateSession(ctx, raised, h.Keys.HashToken(token))
+		a, err := h.People.Account(ctx, raised.Account) // as On left it
+		if err != nil {
+			return err
+		}
+		return h.Sessions.RotateSession(ctx, raised, h.Keys.HashToken(token), a)
 	})
 	if err == nil {
 		h.Cookies.Set(w, web.SessionCookie, token, 0)

@@ -429,3 +429,35 @@ func TestF2_NoKeysNoDifference(t *testing.T) {
 		}
 	})
 }
+
+// Who has the password alone changes nothing where a key app is set up, also with two-factor authentication off; the owner who has just set it
+// up goes on with what they were doing.
+func TestAKeyAppGuardsTheSettings(t *testing.T) {
+	each(t, func(t *testing.T, k *testkapi.Kapi) {
+		thief := me(k, t, mehmet, mehmetPassword, "", 0)
+		b := me(k, t, mehmet, mehmetPassword, "", 0).Open(k.URL + "/me/security/totp").Press("Set up a key")
+		app := appOf(t, strings.Join(printed(b), ""))
+		b.Submit(map[string]string{"code": app(k.Clock.Now())}).See("Your key is set up.")
+		if b.Open(k.URL + "/me/contact/email"); b.URL.Path != "/me/contact/email" {
+			t.Errorf("whoever set it up a moment ago is asked for it: at %s", b.URL.Path)
+		}
+		for _, path := range []string{"/me/security/totp/remove", "/me/security/webauthn/add", "/me/contact/email", "/me/password", "/me/security/recovery", "/me/two-factor/on"} {
+			r := send(t, thief, http.MethodPost, k.URL+path, url.Values{"new_password": {newPassword}, "by": {"phone"}})
+			if r.Status != http.StatusSeeOther || !strings.HasPrefix(r.Location, "/signin/") {
+				t.Errorf("POST %s with the password alone: %d %s", path, r.Status, r.Location)
+			}
+		}
+		thief.Open(k.URL + "/me/security/totp")
+		if !strings.Contains(thief.URL.Path, "/signin/") {
+			t.Fatalf("at %s:\n%s", thief.URL, thief.Text())
+		}
+		k.Clock.Add(time.Minute) // the owner, at the thief's browser: the key app opens the page
+		if !strings.HasSuffix(thief.URL.Path, "/with/totp") {
+			thief.Press("e-Government Key")
+		}
+		thief.Submit(map[string]string{"code": app(k.Clock.Now())})
+		if thief.URL.Path != "/me/security/totp" {
+			t.Errorf("after the code at %s:\n%s", thief.URL, thief.Text())
+		}
+	})
+}
