@@ -192,24 +192,26 @@ func (j contactsJSON) phone() contact.Phone {
 
 // Contacts returns phone and e-mail; the zero Contacts for an account without any.
 func (db *DB) Contacts(ctx context.Context, id account.ID) (contact.Contacts, error) {
-	if id == "" {
-		return contact.Contacts{}, nil
-	}
-	if sealed, ok := db.memoOf(ctx).contactsOf(id); ok {
-		if len(sealed) == 0 {
-			return contact.Contacts{}, nil
-		}
-		return db.unsealContacts(id, sealed)
-	}
-	var sealed []byte
-	err := db.row(ctx, "read contacts", "SELECT contacts FROM people WHERE account_id = ?", []any{string(id)}, into(&sealed))
-	if errors.Is(err, fault.ErrNotFound) {
-		return contact.Contacts{}, nil
-	}
+	sealed, err := db.sealedContacts(ctx, id)
 	if err != nil {
 		return contact.Contacts{}, err
 	}
 	return db.unsealContacts(id, sealed)
+}
+
+// sealedContacts are the contacts as stored: each change seals them anew.
+func (db *DB) sealedContacts(ctx context.Context, id account.ID) (sealed []byte, err error) {
+	if id == "" {
+		return nil, nil
+	}
+	if sealed, ok := db.memoOf(ctx).contactsOf(id); ok {
+		return sealed, nil
+	}
+	err = db.row(ctx, "read contacts", "SELECT contacts FROM people WHERE account_id = ?", []any{string(id)}, into(&sealed))
+	if errors.Is(err, fault.ErrNotFound) {
+		return nil, nil
+	}
+	return sealed, err
 }
 
 // ChangeContacts reads, changes and writes the contacts in one transaction; see contact.Changer. The row is taken first, so that

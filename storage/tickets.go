@@ -53,7 +53,8 @@ func (k tickets) one(ctx context.Context, op, query string, args ...any) (t fact
 var errNoPhone = errors.New("storage: the account has no ID-verified phone")
 
 // Open stores t in the place of the one before it, whose id is gone from then on and with it the message that carried
-// its code. The message, if any, commits with it, and so does the entry in the record.
+// its code. The message, if any, commits with it, and so does the entry in the record. fault.ErrConflict, which inside Atomically may show
+// only at its end, where the contacts of its person changed meanwhile.
 func (k tickets) Open(ctx context.Context, t factors.Ticket, m *factors.Message) (factors.Ticket, error) {
 	if t.Binding == "" || t.Purpose == "" {
 		return t, errEmpty("ticket binding or purpose")
@@ -63,9 +64,13 @@ func (k tickets) Open(ctx context.Context, t factors.Ticket, m *factors.Message)
 		t.CreatedAt = moment(micros(k.db.now()))
 	}
 	if m == nil {
-		return t, k.put(ctx, t)
+		return t, k.put(ctx, t, "", nil)
 	}
-	c, err := k.db.Contacts(ctx, m.Account)
+	contacts, err := k.db.sealedContacts(ctx, m.Account)
+	if err != nil {
+		return t, err
+	}
+	c, err := k.db.unsealContacts(m.Account, contacts)
 	if err != nil {
 		return t, err
 	}
@@ -73,7 +78,7 @@ func (k tickets) Open(ctx context.Context, t factors.Ticket, m *factors.Message)
 		return t, fault.Wrap(fault.NotFound, "", errNoPhone)
 	}
 	return t, k.db.Atomically(ctx, func(ctx context.Context) error {
-		if err := k.put(ctx, t); err != nil {
+		if err := k.put(ctx, t, m.Account, contacts); err != nil {
 			return err
 		}
 		err := k.db.Enqueue(ctx, notify.Message{
@@ -89,16 +94,29 @@ func (k tickets) Open(ctx context.Context, t factors.Ticket, m *factors.Message)
 	})
 }
 
-func (k tickets) put(ctx context.Context, t factors.Ticket) error {
+// put writes a ticket. With the contacts of a person it is a code for the number in there, and they must still stand as they were read: whoever changes
+// them waits for the commit and then finds the ticket to close (contact.Void).
+func (k tickets) put(ctx context.Context, t factors.Ticket, id account.ID, contacts []byte) error {
 	secret := t.Secret
 	if secret == nil {
 		secret = []byte{}
 	}
-	return k.db.later(ctx, "open ticket", "INSERT INTO tickets ("+ticketColumns+", factor, used_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0) "+
-		"ON CONFLICT (binding, factor, purpose) DO UPDATE SET id = excluded.id, account_id = excluded.account_id, secret = excluded.secret, data = excluded.data, "+
-		"tries = excluded.tries, used_at = 0, created_at = excluded.created_at, expires_at = excluded.expires_at",
-		t.ID, t.Binding, string(t.Purpose), string(t.Account), secret, k.db.keys().Seal("tickets.data:"+t.ID, t.Data), int64(t.Tries), micros(t.CreatedAt), micros(t.ExpiresAt), k.factor)
+	args := []any{t.ID, t.Binding, string(t.Purpose), string(t.Account), secret, k.db.keys().Seal("tickets.data:"+t.ID, t.Data), int64(t.Tries), micros(t.CreatedAt), micros(t.ExpiresAt), k.factor}
+	if contacts == nil {
+		return k.db.later(ctx, "open ticket", openTicket+"VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)"+inPlace, args...)
+	}
+	from := " FROM people WHERE account_id = ? AND contacts = ?"
+	if k.db.dialect == postgres {
+		from += " FOR SHARE"
+	}
+	return k.db.laterOne(ctx, "open ticket", openTicket+"SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0"+from+inPlace, append(args, string(id), contacts)...)
 }
+
+const (
+	openTicket = "INSERT INTO tickets (" + ticketColumns + ", factor, used_at) "
+	inPlace    = " ON CONFLICT (binding, factor, purpose) DO UPDATE SET id = excluded.id, account_id = excluded.account_id, secret = excluded.secret, data = excluded.data, " +
+		"tries = excluded.tries, used_at = 0, created_at = excluded.created_at, expires_at = excluded.expires_at"
+)
 
 // Find returns the open, unexpired ticket of a binding and purpose; fault.ErrConflict, with nothing but its tries, if it was used;
 // fault.ErrNotFound if there is none.

@@ -4,6 +4,7 @@ package contact
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/kapi-id/kapi/internal/account"
@@ -79,4 +80,18 @@ type Store interface {
 type Changer interface {
 	Store
 	ChangeContacts(ctx context.Context, id account.ID, fn func(*Contacts) error) error
+}
+
+// Voider ends what a number was relied on for; *storage.DB is one.
+type Voider interface {
+	// VoidProofs voids what was proven in sign-ins and recoveries still under way.
+	VoidProofs(ctx context.Context, id account.ID, at time.Time) error
+	// VoidTickets closes every open code and pending request of the account.
+	VoidTickets(ctx context.Context, id account.ID, at time.Time) error
+}
+
+// Void ends both, in the transaction of ctx. It goes with each change of whom a number stands for: another number, a new proof of the same
+// one, an accepted change of its SIM card. A code that is out was sent to whoever had the number before.
+func Void(ctx context.Context, v Voider, id account.ID, at time.Time) error {
+	return errors.Join(v.VoidProofs(ctx, id, at), v.VoidTickets(ctx, id, at))
 }

@@ -138,6 +138,11 @@ func (i Importer) apply(ctx context.Context, p PersonFile, c newcomer, now time.
 			return Change{}, err
 		}
 	}
+	if was, is := held.Phone, r.Contacts.Phone; exists && (was.Number != is.Number || !was.VerifiedAt.Equal(is.VerifiedAt)) {
+		if err := contact.Void(ctx, i.Store, r.Account.ID, now); err != nil {
+			return Change{}, err
+		}
+	}
 	change := Change{Line: p.Line, Who: p.Masked(), ID: r.Account.ID, Created: created, Members: changed}
 	return change, i.record(ctx, change, old.TwoFactor, r.Account.TwoFactor, now)
 }

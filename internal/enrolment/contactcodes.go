@@ -429,6 +429,9 @@ func (c *Contacts) Vouch(ctx context.Context, n account.NationalID, typed, reaso
 		if err != nil {
 			return err
 		}
+		if err := contact.Void(ctx, c.Store, a.ID, now); err != nil {
+			return err
+		}
 		e.At, e.Name, e.Outcome, e.Subject = now, audit.PhoneIDVerified, "ok", string(a.ID)
 		e.Details = map[string]string{"how": contact.ByOffice, "reason": reason, "ending": contact.Phone{Number: number}.Ending()}
 		return c.Audit.Record(ctx, e)

@@ -56,6 +56,7 @@ type ContactStore interface {
 	AccountByNationalID(ctx context.Context, n account.NationalID) (account.Account, error)
 	Person(ctx context.Context, id account.ID) (account.Person, error)
 	Enqueue(ctx context.Context, m notify.Message) error
+	contact.Voider
 }
 
 // ContactSender counts sends by number, address and network; *reach.Messenger does. fault.Throttled beyond the limits.
@@ -207,7 +208,8 @@ func (c *Contacts) phoneVerified(ctx context.Context, a Asker, number string) er
 	})
 }
 
-// replacePhone puts the new number in the place of the old one, which is told of it and can undo it for a day.
+// replacePhone puts the new number in the place of the old one, which is told of it and can undo it for a day. Its codes are good for
+// nothing any more, nor is what they proved in a sign-in or a recovery under way.
 func (c *Contacts) replacePhone(ctx context.Context, a Asker, k *contact.Contacts, now time.Time) error {
 	old := k.Phone
 	k.Phone, k.NewPhone = k.NewPhone, contact.Phone{}
@@ -215,7 +217,10 @@ func (c *Contacts) replacePhone(ctx context.Context, a Asker, k *contact.Contact
 		return nil
 	}
 	retire(k, old, contact.Email{}, now)
-	return c.Holds.PhoneChanged(ctx, a.Account, old, a.Event)
+	if err := c.Holds.PhoneChanged(ctx, a.Account, old, a.Event); err != nil {
+		return err
+	}
+	return contact.Void(ctx, c.Store, a.Account, now)
 }
 
 // retire notes a number or an address that was replaced, which is told of what happens for a day. Of several in a day that is the first:

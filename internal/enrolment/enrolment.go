@@ -28,4 +28,5 @@ type Store interface {
 	// "phone_grade", "two_factor", …); empty when nothing was written. fault.ErrConflict when another account has the
 	// ID number.
 	SavePerson(ctx context.Context, r Record) (changed []string, created bool, err error)
+	contact.Voider
 }

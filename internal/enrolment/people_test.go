@@ -118,6 +118,17 @@ type registry struct {
 	inside    bool
 	retries   int
 	fail      error
+	voided    []string
+}
+
+func (r *registry) VoidProofs(_ context.Context, id account.ID, _ time.Time) error {
+	r.voided = append(r.voided, "proofs of "+string(id))
+	return nil
+}
+
+func (r *registry) VoidTickets(_ context.Context, id account.ID, _ time.Time) error {
+	r.voided = append(r.voided, "tickets of "+string(id))
+	return nil
 }
 
 func (r *registry) AccountByNationalID(_ context.Context, n account.NationalID) (account.Account, error) {

@@ -127,6 +127,7 @@ func Run(t *testing.T, url func(testing.TB) string) {
 		{"Tickets", tickets},
 		{"TicketAnswers", ticketAnswers},
 		{"TicketTriesInParallel", ticketTriesInParallel},
+		{"TicketOfItsNumber", ticketOfItsNumber},
 		{"TicketMessage", ticketMessage},
 		{"OpenTickets", openTickets},
 		{"CredentialByID", credentialByID},

@@ -17,6 +17,7 @@ import (
 // Store is what a Keeper needs of the database.
 type Store interface {
 	contact.Changer
+	contact.Voider
 	Atomically(ctx context.Context, fn func(context.Context) error) error
 	Account(ctx context.Context, id account.ID) (account.Account, error)
 }
@@ -111,6 +112,9 @@ func (k *Keeper) unblock(ctx context.Context, id account.ID, how string, seen ti
 			return nil
 		})
 		if err != nil {
+			return err
+		}
+		if err := contact.Void(ctx, k.Store, id, now); err != nil { // a code may have gone to the new card before anybody knew of it
 			return err
 		}
 		e.At, e.Name, e.Outcome, e.Subject = now, audit.SIMUnblocked, "ok", string(id)

@@ -22,6 +22,17 @@ type book struct {
 	c         contact.Contacts
 	events    []audit.Event
 	unwritten bool // the record cannot be written
+	voided    []string
+}
+
+func (b *book) VoidProofs(_ context.Context, id account.ID, _ time.Time) error {
+	b.voided = append(b.voided, "proofs of "+string(id))
+	return nil
+}
+
+func (b *book) VoidTickets(_ context.Context, id account.ID, _ time.Time) error {
+	b.voided = append(b.voided, "tickets of "+string(id))
+	return nil
 }
 
 func (b *book) Atomically(ctx context.Context, fn func(context.Context) error) error {
