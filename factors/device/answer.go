@@ -140,7 +140,7 @@ func (f *Factor) details(r request, name, value string) map[string]string {
 }
 
 // deny is a no of the device. Who says "not me" ends all that waits, stops pushes for browsers that were never used, and blocks the one
-// that asked (row D3).
+// that asked (row D3), in one commit: a request that is decided is not asked of again.
 func (f *Factor) deny(ctx context.Context, d device, txn, reason, compact string, ctr int64, m moment) error {
 	r, err := f.asked(ctx, d, txn)
 	if err != nil {
@@ -153,7 +153,7 @@ func (f *Factor) deny(ctx context.Context, d device, txn, reason, compact string
 	if st.Ctr != ctr || st.Number != "" {
 		return errStatement
 	}
-	err = f.decide(ctx, nil, func(ctx context.Context) error {
+	return f.decide(ctx, nil, func(ctx context.Context) error {
 		if err := f.end(ctx, r, reason); err != nil {
 			return err
 		}
@@ -161,13 +161,12 @@ func (f *Factor) deny(ctx context.Context, d device, txn, reason, compact string
 			if err := f.endAll(ctx, d.Account, endedNotMe); err != nil {
 				return err
 			}
+			if err := f.pause(ctx, d.Account, r.Browser, m); err != nil {
+				return err
+			}
 		}
 		return f.record(ctx, m, audit.DeviceDenied, "ok", d.Account, f.details(r, "reason", reason))
 	})
-	if err != nil || reason != endedNotMe {
-		return err
-	}
-	return f.pause(ctx, d.Account, r.Browser, m)
 }
 
 // pause stops pushes for browsers that were never used, and lets one browser ask for nothing, for a while.
@@ -184,13 +183,13 @@ func (f *Factor) pause(ctx context.Context, id account.ID, browser string, m mom
 			l.Not[browser] = until.Unix()
 		}
 		return true
-	})
-	if err != nil {
-		return err
-	}
-	return f.kit.Atomically(ctx, func(ctx context.Context) error {
+	}, func(ctx context.Context) error {
 		return f.record(ctx, m, audit.PushPaused, "ok", id, map[string]string{"until": until.Format(time.RFC3339), "reason": endedNotMe})
 	})
+	if errors.Is(err, fault.ErrConflict) { // not the conflict that says that somebody was faster
+		return fault.New(fault.Unavailable, "")
+	}
+	return err
 }
 
 // Stop ends what waits, after a person said that a sign-in was not theirs, and keeps pushes quiet for a while.

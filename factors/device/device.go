@@ -292,14 +292,15 @@ func (f *Factor) block(ctx context.Context, d device, m moment) error {
 			if err != nil {
 				return err
 			}
+			// While it is active, so that the notice reaches it too.
+			if err := f.record(ctx, m, audit.DeviceBlocked, "refused", d.Account, map[string]string{"reason": "counter", "name": d.Name}); err != nil {
+				return err
+			}
 			now.State = blocked
 			if err := f.save(ctx, now); err != nil {
 				return err
 			}
-			if err := f.endAll(ctx, d.Account, endedBlocked); err != nil {
-				return err
-			}
-			return f.record(ctx, m, audit.DeviceBlocked, "refused", d.Account, map[string]string{"reason": "counter", "name": d.Name})
+			return f.endAll(ctx, d.Account, endedBlocked)
 		})
 		if !errors.Is(err, fault.ErrConflict) {
 			return err

@@ -139,12 +139,7 @@ func (f *Factor) Act(ctx context.Context, try factors.Try, act string, answer fa
 		}
 		return factors.Result{
 			Done: "device.removed", Event: audit.FactorRemoved, Details: map[string]string{"name": v.Name, "reason": "owner"},
-			Commit: func(ctx context.Context) error {
-				if err := f.endAll(ctx, try.Account, endedRemoved); err != nil {
-					return err
-				}
-				return f.kit.Credentials.Delete(ctx, o.device.ID)
-			},
+			Commit: func(ctx context.Context) error { return f.forget(ctx, o.device) },
 		}, nil
 	}
 	return factors.Result{}, fault.ErrNotFound
@@ -177,13 +172,14 @@ func (f *Factor) Since(ctx context.Context, id account.ID) (time.Time, error) {
 	return o.device.CreatedAt, err
 }
 
-// Drop forgets the device when two-factor authentication goes off (R176), and with it what waits and what was paired.
+// Drop forgets the device when two-factor authentication goes off (R176), and with it what waits and what was paired. The pairing codes come
+// first: closing them waits for a device that is entered in this moment, which is seen then.
 func (f *Factor) Drop(ctx context.Context, id account.ID) error {
-	o, err := f.owned(ctx, id)
-	if err != nil {
+	if err := f.closePairings(ctx, id); err != nil {
 		return err
 	}
-	if err := f.closePairings(ctx, id); err != nil {
+	o, err := f.owned(ctx, id)
+	if err != nil {
 		return err
 	}
 	if o.log.ID != "" {

@@ -246,15 +246,20 @@ func gone(err error) error {
 	return err
 }
 
-// remove forgets a device: the next signature of its key fails on every replica, and what waits for it waits no more.
+// remove forgets a device: the next signature of its key fails on every replica, and what waits for it waits no more. It is recorded
+// while the device is still there, so that the notice reaches it too.
 func (f *Factor) remove(ctx context.Context, d device, reason string, m moment) error {
+	if err := f.record(ctx, m, audit.FactorRemoved, "ok", d.Account, map[string]string{"factor": Name, "name": d.Name, "reason": reason}); err != nil {
+		return err
+	}
+	return f.forget(ctx, d)
+}
+
+func (f *Factor) forget(ctx context.Context, d device) error {
 	if err := f.endAll(ctx, d.Account, endedRemoved); err != nil {
 		return err
 	}
-	if err := f.kit.Credentials.Delete(ctx, d.ID); err != nil {
-		return err
-	}
-	return f.record(ctx, m, audit.FactorRemoved, "ok", d.Account, map[string]string{"factor": Name, "name": d.Name, "reason": reason})
+	return f.kit.Credentials.Delete(ctx, d.ID)
 }
 
 func (f *Factor) loopback() bool {

@@ -116,8 +116,9 @@ func (l pushLog) blocks(try factors.Try, now time.Time) bool {
 	return try.Browser != "" && now.Unix() < l.Not[try.Browser]
 }
 
-// note writes what fn makes of a person's log, whatever else moves meanwhile; fn says whether there is something to write.
-func (f *Factor) note(ctx context.Context, id account.ID, fn func(*logMemo) bool) error {
+// note writes what fn makes of a person's log, whatever else moves meanwhile; fn says whether there is something to write. What is to be
+// said of it, if anything, commits with it.
+func (f *Factor) note(ctx context.Context, id account.ID, fn func(*logMemo) bool, said func(context.Context) error) error {
 	for range 30 {
 		o, err := f.owned(ctx, id)
 		if err != nil {
@@ -129,11 +130,18 @@ func (f *Factor) note(ctx context.Context, id account.ID, fn func(*logMemo) bool
 		if o.log.Data, err = json.Marshal(o.log.logMemo); err != nil {
 			return err
 		}
-		if o.log.ID == "" {
-			_, err = f.kit.Credentials.Create(ctx, factors.Credential{Account: id, Handle: logOf(id), State: pushes, Data: o.log.Data})
-		} else {
-			err = f.kit.Credentials.Update(ctx, o.log.Credential)
-		}
+		err = f.kit.Atomically(ctx, func(ctx context.Context) error {
+			var err error
+			if o.log.ID == "" {
+				_, err = f.kit.Credentials.Create(ctx, factors.Credential{Account: id, Handle: logOf(id), State: pushes, Data: o.log.Data})
+			} else {
+				err = f.kit.Credentials.Update(ctx, o.log.Credential)
+			}
+			if err != nil || said == nil {
+				return err
+			}
+			return said(ctx)
+		})
 		if !errors.Is(err, fault.ErrConflict) {
 			return err
 		}
@@ -178,15 +186,15 @@ func (f *Factor) mayPush(ctx context.Context, try factors.Try, d device) (yes bo
 			l.Paused, l.Sent, stopped = now.Add(Pause).Unix(), nil, true
 		}
 		return true
+	}, func(ctx context.Context) error {
+		if !stopped {
+			return nil
+		}
+		return f.record(ctx, moment{network: try.Network, agent: try.Agent}, audit.PushPaused, "ok", try.Account,
+			map[string]string{"until": now.Add(Pause).Format(time.RFC3339)})
 	})
 	if errors.Is(err, fault.ErrConflict) { // a crowd: nobody pushes rather than everybody
 		return false, nil
-	}
-	if err == nil && stopped {
-		err = f.kit.Atomically(ctx, func(ctx context.Context) error {
-			return f.record(ctx, moment{network: try.Network, agent: try.Agent}, audit.PushPaused, "ok", try.Account,
-				map[string]string{"until": now.Add(Pause).Format(time.RFC3339)})
-		})
 	}
 	return yes, err
 }
@@ -206,7 +214,7 @@ func (f *Factor) unpush(ctx context.Context, r request) error {
 			*list = slices.Delete(*list, i, i+1)
 		}
 		return i >= 0
-	})
+	}, nil)
 }
 
 // push puts the push of a request into the outbox. The wish to look at the list is all it says. Requests that mean the same and are made at

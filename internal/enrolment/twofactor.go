@@ -29,7 +29,8 @@ type TwoFactor struct {
 	// PasswordAlone says whether the person's password may stand without two-factor authentication; true where there is none.
 	// It is asked inside the transaction, so that a password changed meanwhile counts.
 	PasswordAlone func(ctx context.Context, id account.ID) (bool, error)
-	// Drop takes away what goes with it when it is switched off, in the same transaction; nil = nothing.
+	// Drop takes away what goes with it when it is switched off, in the same transaction and after the record: a registered device is told
+	// of it as long as it is there. nil = nothing.
 	Drop func(ctx context.Context, id account.ID) error
 	Now  func() time.Time
 }
@@ -44,7 +45,7 @@ type Switching struct {
 
 // On switches it on: for an active account with an ID-verified phone, accepted terms, and a proof that the phone is at hand.
 func (f *TwoFactor) On(ctx context.Context, s Switching) error {
-	return f.change(ctx, s, audit.TwoFactorOn, func(ctx context.Context, a *account.Account, now time.Time) error {
+	return f.change(ctx, s, audit.TwoFactorOn, nil, func(ctx context.Context, a *account.Account, now time.Time) error {
 		c, err := f.Store.Contacts(ctx, a.ID)
 		if err != nil {
 			return err
@@ -59,7 +60,7 @@ func (f *TwoFactor) On(ctx context.Context, s Switching) error {
 
 // Off switches it off: with a proof of a second factor, and a password that may stand alone.
 func (f *TwoFactor) Off(ctx context.Context, s Switching) error {
-	return f.change(ctx, s, audit.TwoFactorOff, func(ctx context.Context, a *account.Account, now time.Time) error {
+	return f.change(ctx, s, audit.TwoFactorOff, f.Drop, func(ctx context.Context, a *account.Account, now time.Time) error {
 		alone, err := f.PasswordAlone(ctx, a.ID)
 		if err != nil {
 			return err
@@ -68,14 +69,11 @@ func (f *TwoFactor) Off(ctx context.Context, s Switching) error {
 			return err
 		}
 		a.TwoFactor, a.TwoFactorSince = false, time.Time{}
-		if f.Drop == nil {
-			return nil
-		}
-		return f.Drop(ctx, a.ID)
+		return nil
 	})
 }
 
-func (f *TwoFactor) change(ctx context.Context, s Switching, name audit.Name, decide func(context.Context, *account.Account, time.Time) error) error {
+func (f *TwoFactor) change(ctx context.Context, s Switching, name audit.Name, drop func(context.Context, account.ID) error, decide func(context.Context, *account.Account, time.Time) error) error {
 	if s.Account == "" {
 		return fault.New(fault.Internal, "")
 	}
@@ -97,7 +95,10 @@ func (f *TwoFactor) change(ctx context.Context, s Switching, name audit.Name, de
 		if s.Terms != "" {
 			e.Details["terms"] = s.Terms
 		}
-		return f.Audit.Record(ctx, e)
+		if err := f.Audit.Record(ctx, e); err != nil || drop == nil {
+			return err
+		}
+		return drop(ctx, a.ID)
 	})
 }
 
