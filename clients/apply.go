@@ -127,7 +127,10 @@ func (r Registrar) apply(ctx context.Context, reg Registration, now time.Time) (
 	if err := pictured(old, next, &change); err != nil {
 		return change, fmt.Errorf("line %d, %w", reg.Line, err)
 	}
-	newSecret := r.secrets(&next, old, reg.Secret, &change, now)
+	newSecret, err := r.secrets(&next, old, reg.Secret, &change, now)
+	if err != nil {
+		return change, fmt.Errorf("line %d, %w", reg.Line, err)
+	}
 	if len(change.Members) == 0 {
 		return change, nil
 	}
@@ -185,50 +188,75 @@ func pictured(old, next Client, change *Change) error {
 }
 
 // secrets decides which secrets next has and says whether one is new.
-func (r Registrar) secrets(next *Client, old Client, given string, change *Change, now time.Time) bool {
+func (r Registrar) secrets(next *Client, old Client, given string, change *Change, now time.Time) (bool, error) {
 	if !strings.HasPrefix(next.AuthMethod, "client_secret_") {
-		if len(old.Secrets) > 0 {
+		for _, s := range old.Secrets {
+			if s.Withdrawn {
+				next.Secrets = append(next.Secrets, s)
+			}
+		}
+		if len(next.Secrets) < len(old.Secrets) {
 			change.Members = append(change.Members, Member{Name: "client_secret"})
 			change.Warnings = append(change.Warnings, "the client secret is gone, since the method needs none")
 		}
-		return false
+		return false, nil
 	}
 	next.Secrets = old.Secrets
 	current := slices.IndexFunc(old.Secrets, func(s Secret) bool { return s.ExpiresAt.IsZero() })
+	withdrawn := given != "" && slices.ContainsFunc(old.Secrets, func(s Secret) bool { return s.Withdrawn && r.same(next.ID, s, given) })
 	switch {
+	case withdrawn && current < 0:
+		return false, fmt.Errorf("client %q, client_secret: this one was ended at once and is not taken again; leave the member out and Kapi makes one", next.ID)
+	case withdrawn: // the file was not changed since kapi client rotate-secret --now
+		change.Warnings = append(change.Warnings, "the client_secret of the file was ended at once and stays so, the one that was made then works; take the member out of the file")
+		return false, nil
 	case given == "" && current >= 0:
-		return false
+		return false, nil
 	case given == "":
 		given = secret.Token()
 		change.Secret = given
-	case current >= 0 && r.Keys.CheckMAC(secret.Tokens, old.Secrets[current].MAC, "client_secret", next.ID, given):
-		return false
+	case current >= 0 && r.same(next.ID, old.Secrets[current], given):
+		return false, nil
 	}
 	next.Secrets = r.replace(*next, given, now, false)
 	change.Members = append(change.Members, Member{Name: "client_secret"})
-	if len(next.Secrets) > 1 {
+	if slices.ContainsFunc(next.Secrets[1:], func(s Secret) bool { return s.alive(now) }) {
 		change.Warnings = append(change.Warnings, "the secret before this one works until "+now.Add(Grace).UTC().Format(time.RFC3339))
 	}
-	return true
+	return true, nil
 }
 
-// mostSecrets bounds how many work side by side, the newest first.
-const mostSecrets = 3
+// same says whether s is the MAC of given.
+func (r Registrar) same(id string, s Secret, given string) bool {
+	return r.Keys.CheckMAC(secret.Tokens, s.MAC, "client_secret", id, given)
+}
 
-// replace returns the client's secrets with given in front; those before it end after Grace, or now at once.
+// Bounds of how many work side by side and of how many withdrawn ones are known, the newest first.
+const (
+	mostSecrets   = 3
+	mostWithdrawn = 20
+)
+
+// replace returns the client's secrets with given in front; those before it end after Grace, or now at once. Withdrawn ones stand last.
 func (r Registrar) replace(c Client, given string, now time.Time, atOnce bool) []Secret {
 	out := []Secret{{MAC: r.Keys.MAC(secret.Tokens, "client_secret", c.ID, given)}}
+	var withdrawn []Secret
 	for _, s := range c.Secrets {
-		same := r.Keys.CheckMAC(secret.Tokens, s.MAC, "client_secret", c.ID, given)
-		if atOnce || same || !s.alive(now) || len(out) == mostSecrets {
-			continue
+		switch {
+		case s.Withdrawn:
+			withdrawn = append(withdrawn, s)
+		case r.same(c.ID, s, given) || !s.alive(now):
+		case atOnce:
+			s.ExpiresAt, s.Withdrawn = now, true
+			withdrawn = append(withdrawn, s)
+		case len(out) < mostSecrets:
+			if s.ExpiresAt.IsZero() {
+				s.ExpiresAt = now.Add(Grace)
+			}
+			out = append(out, s)
 		}
-		if s.ExpiresAt.IsZero() {
-			s.ExpiresAt = now.Add(Grace)
-		}
-		out = append(out, s)
 	}
-	return out
+	return append(out, withdrawn[:min(len(withdrawn), mostWithdrawn)]...)
 }
 
 // RotateSecret gives a client a new secret and returns it, for the only time. The old one works until the returned time,

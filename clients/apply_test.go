@@ -235,17 +235,48 @@ func TestRotateSecret(t *testing.T) {
 	if e := store.events[len(store.events)-1]; e.Name != audit.ClientSecret || e.Details["at_once"] != "true" {
 		t.Errorf("event %+v", e)
 	}
-	// The file still says the old secret: it is the current one again.
-	if _, text := apply(t, r, two, noon.Add(3*time.Hour)); !strings.HasPrefix(text, "a: changed\n  client_secret\n") || !works(old, noon.Add(1000*time.Hour)) {
-		t.Errorf("printed %q", text)
-	}
-	for range 10 {
-		if _, _, err := r.RotateSecret(t.Context(), "a", noon.Add(4*time.Hour), false); err != nil {
-			t.Fatal(err)
+	// The file still says a secret that was ended at once, and others may know: it stays ended.
+	store.saves = 0
+	now := noon.Add(3 * time.Hour)
+	for range 2 {
+		_, text := apply(t, r, strings.ReplaceAll(two, old, second), now)
+		if !strings.HasPrefix(text, "a: unchanged\n  note: the client_secret of the file was ended at once") || works(second, now) || !works(third, now) || store.saves != 0 {
+			t.Errorf("printed %q, saved %d", text, store.saves)
 		}
 	}
-	if n := len(store.clients["a"].Secrets); n != mostSecrets {
-		t.Errorf("%d secrets side by side", n)
+	// Nor does it come back by a change of another member, of the method there and back, or after further rotations.
+	changed := strings.ReplaceAll(strings.ReplaceAll(two, old, second), "a.example/cb", "a.example/cb2")
+	if _, text := apply(t, r, changed, now); !strings.Contains(text, "redirect_uris") || strings.Contains(text, "client_secret\n") || works(second, now) || !works(third, now) {
+		t.Errorf("printed %q", text)
+	}
+	if _, _, err := r.RotateSecret(t.Context(), "a", now, false); err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(48 * time.Hour)
+	if apply(t, r, changed, now); works(second, now) {
+		t.Error("it came back after a rotation")
+	}
+	apply(t, r, `[{"client_id":"a","token_endpoint_auth_method":"none","redirect_uris":["https://a.example/cb"]}]`, now)
+	if len(store.clients["a"].Secrets) == 0 || works(third, now) {
+		t.Errorf("%+v", store.clients["a"].Secrets)
+	}
+	if _, err := r.Apply(t.Context(), parse(t, changed), now); err == nil || !strings.Contains(err.Error(), "is not taken again") {
+		t.Errorf("the method there and back: %v", err)
+	}
+	// Another one in the file is taken.
+	fresh := strings.Repeat("f", 40)
+	if apply(t, r, strings.ReplaceAll(two, old, fresh), now); !works(fresh, now.Add(1000*time.Hour)) || works(second, now) {
+		t.Error("a new secret of the file")
+	}
+	for _, atOnce := range []bool{true, false} {
+		for range mostWithdrawn + 10 {
+			if _, _, err := r.RotateSecret(t.Context(), "a", now, atOnce); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if n := len(store.clients["a"].Secrets); n != mostSecrets+mostWithdrawn {
+		t.Errorf("%d secrets kept", n)
 	}
 	apply(t, r, `[{"client_id":"p","token_endpoint_auth_method":"none","redirect_uris":["https://p.example/cb"]}]`, noon)
 	if _, _, err := r.RotateSecret(t.Context(), "p", noon, false); err == nil {

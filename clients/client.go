@@ -53,6 +53,8 @@ type Client struct {
 type Secret struct {
 	MAC       []byte    `json:"mac"`
 	ExpiresAt time.Time `json:"exp,omitzero"` // zero = no end; set on the old one by a rotation
+	// Withdrawn: it was ended at once, for others may know it. It is kept to know it again, so that no file brings it back.
+	Withdrawn bool `json:"withdrawn,omitempty"`
 }
 
 // MethodTLS is mutual TLS with a certificate that is registered itself, as x5c in jwks (RFC 8705 §2.2). Who issued it is of no
