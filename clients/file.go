@@ -58,6 +58,7 @@ var (
 	scopes      = []string{"openid", "profile", "email", "phone", "address", "national_id", "offline_access"}
 	// partnerScopes are for a partner's machine and speak of no signed-in person; they are given by client_credentials alone.
 	partnerScopes = []string{"simblock:release"}
+	ourScopes     = []string{"kapi", "urn:kapi", "simblock"} // how no scope of a client's own begins
 	algorithms    = []string{"ES256", "RS256", "PS256", "EdDSA"}
 )
 

@@ -98,6 +98,9 @@ func TestParseFile_Accepts(t *testing.T) {
 		{"offline", `"redirect_uris":["https://a.example/cb"],"grant_types":["authorization_code","refresh_token"],"scope":"openid  offline_access"`, func(c Registration) bool {
 			return slices.Equal(c.Scopes, []string{"openid", "offline_access"})
 		}},
+		{"scopes of a machine's own", `"grant_types":["client_credentials"],"scope":"notices:read urn:ssi:notices https://ssi.example/write"`, func(c Registration) bool {
+			return slices.Equal(c.Scopes, []string{"notices:read", "urn:ssi:notices", "https://ssi.example/write"})
+		}},
 		{"offline without the grant", `"redirect_uris":["https://a.example/cb"],"scope":"openid offline_access"`, func(c Registration) bool {
 			return slices.Equal(c.Scopes, []string{"openid", "offline_access"}) && !slices.Contains(c.GrantTypes, "refresh_token") // nothing is granted for it
 		}},
@@ -113,6 +116,7 @@ func TestParseFile_Accepts(t *testing.T) {
 
 func TestParseFile_Refuses(t *testing.T) {
 	const web = `"redirect_uris":["https://a.example/cb"]`
+	const machine = `"grant_types":["client_credentials"]`
 	redirect := func(uri string) string { b, _ := json.Marshal(uri); return `"redirect_uris":[` + string(b) + `]` }
 	native := func(uri string) string { return `"application_type":"native",` + redirect(uri) }
 	many := func(n int, s string) string {
@@ -156,6 +160,12 @@ func TestParseFile_Refuses(t *testing.T) {
 		{"response type", web + `,"response_types":["id_token"]`, `response_types[0]: "id_token" is not known; use code`},
 		{"no response type", web + `,"response_types":[]`, "response_types: the grant"},
 		{"scope", web + `,"scope":"openid profil"`, `scope: "profil" is not known`},
+		{"own scope without the grant", web + `,"scope":"openid notices:read"`, `scope: "notices:read" is not known`},
+		{"own scope without a mark", machine + `,"scope":"notices"`, `a scope of the client's own has a ":"`},
+		{"own scope with a quote", machine + `,"scope":"notices:\"read"`, `a scope of the client's own has a ":"`},
+		{"own scope that is too long", machine + `,"scope":"` + strings.Repeat("n:", 33) + `"`, `a scope of the client's own has a ":"`},
+		{"own scope as one of ours", machine + `,"scope":"simblock:read"`, `a scope of the client's own has a ":"`},
+		{"own scope under our name", machine + `,"scope":"KAPI:read"`, `a scope of the client's own has a ":"`},
 		{"scope without openid", web + `,"scope":"profile"`, "scope: must hold openid"},
 
 		{"no redirect", `"client_name":"x"`, "redirect_uris: is empty"},
