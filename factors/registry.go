@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+
+	"github.com/kapi-id/kapi/internal/acr"
 )
 
 // Registry is the list of factors of this installation, checked once at the start: a bad entry stops it, so that a
@@ -52,6 +54,19 @@ func (r *Registry) All(stage Stage) []Factor {
 		}
 	}
 	return out
+}
+
+// Highest is the level that a sign-in can reach with these factors: a stronger first one alone, or one of each stage, which are of
+// different kinds.
+func (r *Registry) Highest() acr.Level {
+	most := acr.None
+	for _, f := range r.All(First) {
+		most = max(most, f.Info().Level, acr.Low)
+	}
+	if most == acr.Low && len(r.All(Second)) > 0 {
+		most = acr.Substantial
+	}
+	return most
 }
 
 func plain(name string) bool {

@@ -5,6 +5,8 @@ import (
 	"io/fs"
 	"testing"
 	"testing/fstest"
+
+	"github.com/kapi-id/kapi/internal/acr"
 )
 
 type fake struct {
@@ -47,6 +49,27 @@ func TestRegistry(t *testing.T) {
 	} {
 		if _, err := NewRegistry(list...); err == nil {
 			t.Errorf("%s: started", name)
+		}
+	}
+}
+
+func TestHighest(t *testing.T) {
+	card := named("card", First, 2)
+	card.info.Level = acr.High
+	for name, tc := range map[string]struct {
+		list []Factor
+		want acr.Level
+	}{
+		"nothing":                 {nil, acr.None},
+		"no first":                {[]Factor{named("sms", Second, 1)}, acr.None},
+		"a first alone":           {[]Factor{named("password", First, 1)}, acr.Low},
+		"one of each":             {[]Factor{named("password", First, 1), named("sms", Second, 1)}, acr.Substantial},
+		"a stronger first":        {[]Factor{named("password", First, 1), card}, acr.High},
+		"a stronger first beside": {[]Factor{card, named("sms", Second, 1)}, acr.High},
+	} {
+		r, err := NewRegistry(tc.list...)
+		if err != nil || r.Highest() != tc.want {
+			t.Errorf("%s: %v %v", name, r.Highest(), err)
 		}
 	}
 }

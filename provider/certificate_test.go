@@ -14,6 +14,7 @@ import (
 	"github.com/gorilla/mux"
 
 	"github.com/kapi-id/kapi/clients"
+	"github.com/kapi-id/kapi/internal/acr"
 	"github.com/kapi-id/kapi/internal/testcert"
 	"github.com/kapi-id/kapi/internal/web"
 )
@@ -117,7 +118,7 @@ func TestP6_ClientCertificate(t *testing.T) {
 // Discovery names the method and the addresses where there are some, and only there.
 func TestDiscoveryOfCertificates(t *testing.T) {
 	const method, at = methodTLS, "https://mtls.kapi.example"
-	without, with := describe(issuer, ""), describe(issuer, at)
+	without, with := describe(issuer, "", acr.High), describe(issuer, at, acr.High)
 	has := func(m metadata) (n int) {
 		for _, list := range [][]string{strs(m.TokenEndpointAuthMethodsSupported), strs(m.RevocationEndpointAuthMethodsSupported), strs(m.IntrospectionEndpointAuthMethodsSupported)} {
 			if slices.Contains(list, method) {

@@ -172,11 +172,11 @@ func (c single) scopesOf() (out []string) {
 	return out
 }
 
-// level returns the weakest level a claim request for acr names. impossible: it is essential and names only levels that
+// level returns the weakest level a claim request for acr names, by its full name. impossible: it is essential and names only levels that
 // do not exist, so that no sign-in can satisfy it (§5.5.1.1).
 func (r *claimRequest) level() (l acr.Level, impossible bool) {
 	asked := r.texts()
-	l = acr.Weakest(asked)
+	l = acr.WeakestName(asked)
 	return l, r != nil && r.Essential && l == acr.None && len(asked) > 0
 }
 

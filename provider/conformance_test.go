@@ -409,7 +409,7 @@ func TestP14_HonestClaims(t *testing.T) {
 		}
 	}
 	// Whatever the sign-in says, nobody gets a code below what he insists on.
-	tx := b.begin(ask("rp-basic", "https://rp1.example/cb", "claims", `{"id_token":{"acr":{"essential":true,"value":"high"}}}`))
+	tx := b.begin(ask("rp-basic", "https://rp1.example/cb", "claims", `{"id_token":{"acr":{"essential":true,"value":"urn:kapi:loa:high"}}}`))
 	b.prove(tx, first, k.sms(ayse))
 	if got := b.answer(b.get("/authorize/callback?id=" + tx.ID)); got.Get("error") != "unmet_authentication_requirements" || got.Has("code") {
 		t.Errorf("%v", got)

@@ -34,8 +34,9 @@ type aliases struct {
 	Revoke     string `json:"revocation_endpoint"`
 }
 
-// describe says what is true of this provider, member by member (OpenID Connect Discovery §3, RFC 8414 §2). mtls is Config.MTLS.
-func describe(issuer, mtls string) metadata {
+// describe says what is true of this provider, member by member (OpenID Connect Discovery §3, RFC 8414 §2). mtls and highest are
+// those of Config.
+func describe(issuer, mtls string, highest acr.Level) metadata {
 	algs := make([]string, len(signing))
 	for i, a := range signing {
 		algs[i] = string(a)
@@ -63,7 +64,7 @@ func describe(issuer, mtls string) metadata {
 			ResponseTypesSupported:            []string{"code"},
 			ResponseModesSupported:            []string{modeQuery, modeFormPost},
 			GrantTypesSupported:               grantsSupported,
-			ACRValuesSupported:                acr.Supported(),
+			ACRValuesSupported:                acr.Upto(highest),
 			SubjectTypesSupported:             []string{"pairwise", "public"},
 			IDTokenSigningAlgValuesSupported:  algs,
 			UserinfoSigningAlgValuesSupported: algs,

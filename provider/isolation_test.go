@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/kapi-id/kapi/clients"
+	"github.com/kapi-id/kapi/internal/acr"
 	"github.com/kapi-id/kapi/internal/audit"
 	"github.com/kapi-id/kapi/internal/signin"
 	"github.com/kapi-id/kapi/internal/web"
@@ -241,18 +242,29 @@ func TestClientCredentials(t *testing.T) {
 	out := get()
 	claims := k.claimsOf(out.text("access_token"))
 	at := float64(k.now().Unix())
-	want := map[string]any{"iss": issuer, "sub": "rp-machine", "aud": issuer, "exp": at + 300, "iat": at, "jti": claims["jti"], "client_id": "rp-machine", "scope": "notices.read notices.write"}
+	want := map[string]any{"iss": issuer, "sub": "rp-machine", "aud": issuer, "exp": at + 300, "iat": at, "jti": claims["jti"], "client_id": "rp-machine", "scope": "notices:read notices:write"}
 	if !reflect.DeepEqual(claims, want) || out.fields["id_token"] != nil || out.fields["refresh_token"] != nil || len(k.events) != 0 {
 		t.Errorf("%v %s %v", claims, out.Body, k.events)
 	}
-	if got := get("scope", "notices.read"); got.text("scope") != "notices.read" {
+	if got := get("scope", "notices:read"); got.text("scope") != "notices:read" {
 		t.Errorf("narrower: %s", got.Body)
 	}
-	for _, scope := range []string{"notices.delete", "openid", "notices.read profile"} {
+	for _, scope := range []string{"notices:delete", "openid", "notices:read profile"} {
 		if got := get("scope", scope); got.text("error") != "invalid_scope" {
 			t.Errorf("scope %s: %s", scope, got.Body)
 		}
 	}
+	// They speak of no person: beside the grant for people, no sign-in brings them.
+	k.change("rp-basic", func(c *clients.Client) {
+		c.Scopes, c.GrantTypes = append(slices.Clone(c.Scopes), "notices:read"), append(slices.Clone(c.GrantTypes), "client_credentials")
+	})
+	if got := k.signedIn("rp-basic", "scope", "openid notices:read"); got.text("scope") != "openid" {
+		t.Errorf("by a sign-in: %s", got.Body)
+	}
+	if got := k.call("/oauth/token", "rp-basic", url.Values{"grant_type": {"client_credentials"}}); got.text("scope") != "notices:read" {
+		t.Errorf("of a client with both grants: %s", got.Body)
+	}
+	k.change("rp-basic", func(c *clients.Client) { c.GrantTypes = c.GrantTypes[:2] })
 	token := url.Values{"token": {out.text("access_token")}}
 	if got := k.call("/oauth/introspect", "rp-machine", token); got.fields["active"] != true || got.text("sub") != "rp-machine" || got.fields["amr"] != nil {
 		t.Errorf("%s", got.Body)
@@ -465,7 +477,12 @@ func TestNewRefuses(t *testing.T) {
 	if _, err := New(c); err == nil {
 		t.Error("no keys")
 	}
-	if s, _ := New(Config{Issuer: good.Issuer, Clients: good.Clients, Transactions: good.Transactions, Grants: good.Grants, Sessions: good.Sessions, Audit: good.Audit, Keys: good.Keys, Ring: good.Ring, Pages: good.Pages, Cookies: web.Cookies{}}); s == nil || s.cfg.Quota != DefaultQuota {
+	c = good
+	c.Highest = acr.None
+	if _, err := New(c); err == nil {
+		t.Error("no level can be reached")
+	}
+	if s, _ := New(Config{Issuer: good.Issuer, Highest: good.Highest, Clients: good.Clients, Transactions: good.Transactions, Grants: good.Grants, Sessions: good.Sessions, Audit: good.Audit, Keys: good.Keys, Ring: good.Ring, Pages: good.Pages, Cookies: web.Cookies{}}); s == nil || s.cfg.Quota != DefaultQuota {
 		t.Error("the zero values do not work")
 	}
 	if signin.Self != "kapi" {

@@ -104,7 +104,7 @@ func newKit(t testing.TB) *kit {
 	k.populate()
 	var err error
 	k.s, err = New(Config{
-		Issuer: issuer, Clients: k.memory, Transactions: k.memory, Grants: k.memory, Sessions: k.memory,
+		Issuer: issuer, Highest: acr.High, Clients: k.memory, Transactions: k.memory, Grants: k.memory, Sessions: k.memory,
 		Audit: k.memory, Keys: madeSigner(), Ring: k.ring, Pages: sheets{}, Cookies: web.Cookies{Secure: true},
 		Quota: -1, Now: k.now,
 	})
@@ -139,7 +139,7 @@ func (k *kit) populate() {
 		{ID: "rp-app", AuthMethod: methodNone, Native: true, RedirectURIs: []string{"http://127.0.0.1/cb", "http://[::1]:1/cb", "com.example.app:/cb"}},
 		{ID: "rp-exempt", AuthMethod: methodBasic, RedirectURIs: []string{"https://rp1.example/cb"}},
 		{ID: "rp-jwtat", AuthMethod: methodBasic, RedirectURIs: []string{"https://rp4.example/cb"}, JWTAccessToken: true, UserinfoAlg: "ES256"},
-		{ID: "rp-machine", AuthMethod: methodBasic, GrantTypes: []string{"client_credentials"}, Scopes: []string{"openid", "notices.read", "notices.write"}, JWTAccessToken: true},
+		{ID: "rp-machine", AuthMethod: methodBasic, GrantTypes: []string{"client_credentials"}, Scopes: []string{"openid", "notices:read", "notices:write"}, JWTAccessToken: true},
 	} {
 		c.Secrets = []clients.Secret{{MAC: k.ring.MAC(secret.Tokens, "client_secret", c.ID, password)}}
 		if c.GrantTypes == nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/zitadel/oidc/v3/pkg/op"
 
 	"github.com/kapi-id/kapi/clients"
+	"github.com/kapi-id/kapi/internal/acr"
 	"github.com/kapi-id/kapi/internal/audit"
 	"github.com/kapi-id/kapi/internal/fault"
 	"github.com/kapi-id/kapi/internal/grant"
@@ -40,8 +41,9 @@ const (
 
 // Config is what a Server is made of. Straight, Meter, Log, Now and Quota may be left out.
 type Config struct {
-	Issuer       string // https, or http on loopback; no path, no trailing slash
-	MTLS         string // where clients can show certificates, in the same form; "" = nowhere
+	Issuer       string    // https, or http on loopback; no path, no trailing slash
+	MTLS         string    // where clients can show certificates, in the same form; "" = nowhere
+	Highest      acr.Level // that a sign-in can reach with the factors there are (factors.Registry.Highest)
 	Clients      clients.Store
 	Transactions signin.Store
 	Grants       grant.Store
@@ -122,7 +124,7 @@ func New(c Config) (*Server, error) {
 		return nil, errors.New("provider: the issuer must be an absolute URL without path, query and trailing slash")
 	}
 	if c.Clients == nil || c.Transactions == nil || c.Grants == nil || c.Sessions == nil ||
-		c.Audit == nil || c.Keys == nil || c.Ring == nil || c.Pages == nil {
+		c.Audit == nil || c.Keys == nil || c.Ring == nil || c.Pages == nil || c.Highest == acr.None {
 		return nil, errors.New("provider: a part of the configuration is missing")
 	}
 	if c.Now == nil {
@@ -138,7 +140,7 @@ func New(c Config) (*Server, error) {
 		c.Quota = DefaultQuota
 	}
 	s := &Server{cfg: c, quota: newQuota(c.Quota, 2*c.Quota, time.Second), alarms: newQuota(1, 10, time.Minute)}
-	if s.discovery, err = newDocument(describe(c.Issuer, c.MTLS)); err != nil {
+	if s.discovery, err = newDocument(describe(c.Issuer, c.MTLS, c.Highest)); err != nil {
 		return nil, err
 	}
 	return s, nil

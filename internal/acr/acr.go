@@ -42,20 +42,37 @@ func Parse(s string) (l Level, ok bool) {
 	return None, false
 }
 
+// ParseName reads a full name alone, as the acr claim has it.
+func ParseName(s string) (l Level, ok bool) {
+	l, ok = Parse(s)
+	return l, ok && s == l.String()
+}
+
 // Weakest returns the weakest known value of a list, the minimum a request asks for with acr_values; None when no
 // value is known, since unknown ones are ignored.
-func Weakest(values []string) Level {
+func Weakest(values []string) Level { return weakest(values, Parse) }
+
+// WeakestName is Weakest of full names: a short word is unknown to it, as it is in a request for the acr claim, whose values are
+// compared with the claim itself (OpenID Connect Core §5.5.1).
+func WeakestName(values []string) Level { return weakest(values, ParseName) }
+
+func weakest(values []string, parse func(string) (Level, bool)) Level {
 	least := None
 	for _, v := range values {
-		if l, ok := Parse(v); ok && (least == None || l < least) {
+		if l, ok := parse(v); ok && (least == None || l < least) {
 			least = l
 		}
 	}
 	return least
 }
 
-// Supported lists the full names, weakest first, for discovery.
-func Supported() []string { return []string{Low.String(), Substantial.String(), High.String()} }
+// Upto lists the full names up to most, weakest first, for discovery.
+func Upto(most Level) (out []string) {
+	for l := Low; l <= min(most, High); l++ {
+		out = append(out, l.String())
+	}
+	return out
+}
 
 func (l Level) MarshalText() ([]byte, error) { return []byte(l.Short()), nil }
 

@@ -2,6 +2,7 @@ package acr
 
 import (
 	"encoding/json"
+	"fmt"
 	"testing"
 )
 
@@ -32,6 +33,29 @@ func TestWeakest(t *testing.T) {
 	} {
 		if got := Weakest(tc.in); got != tc.want {
 			t.Errorf("%v: %v", tc.in, got)
+		}
+	}
+}
+
+func TestWeakestName(t *testing.T) {
+	for _, tc := range []struct {
+		in   []string
+		want Level
+	}{
+		{[]string{"low", "substantial"}, None},
+		{[]string{"low", "urn:kapi:loa:high", "urn:kapi:loa:substantial"}, Substantial},
+		{[]string{""}, None},
+	} {
+		if got := WeakestName(tc.in); got != tc.want {
+			t.Errorf("%v: %v", tc.in, got)
+		}
+	}
+}
+
+func TestUpto(t *testing.T) {
+	for most, want := range []string{"[]", "[urn:kapi:loa:low]", "[urn:kapi:loa:low urn:kapi:loa:substantial]", "[urn:kapi:loa:low urn:kapi:loa:substantial urn:kapi:loa:high]"} {
+		if got := fmt.Sprint(Upto(Level(most))); got != want {
+			t.Errorf("%d: %s", most, got)
 		}
 	}
 }

@@ -57,7 +57,7 @@ func (a *App) mount(registry *factors.Registry, sentences *words.Catalogue) erro
 		return err
 	}
 	server, err := provider.New(provider.Config{
-		Issuer: a.Issuer, MTLS: a.MTLS, Clients: a.clients, Transactions: a.db, Grants: a.db, Sessions: a.db, Audit: a.record,
+		Issuer: a.Issuer, MTLS: a.MTLS, Highest: registry.Highest(), Clients: a.clients, Transactions: a.db, Grants: a.db, Sessions: a.db, Audit: a.record,
 		Keys: a.keys, Ring: a.ring, Pages: shown{visitors}, Cookies: a.cookies, Straight: a.Flow.Straight, Quota: a.Quota, Meter: a.metrics.meter, Now: a.now, Log: a.log,
 	})
 	if err != nil {

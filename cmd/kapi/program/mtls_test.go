@@ -200,6 +200,19 @@ func TestNoCertificatesWithoutTheSetting(t *testing.T) {
 	}
 }
 
+// What discovery says of levels is what the factors of the program reach: the card beside them that tests add brings a further one.
+func TestDiscoveryNamesTheLevelsThatAreReached(t *testing.T) {
+	t.Parallel()
+	for want, k := range map[string]*testkapi.Kapi{
+		`["urn:kapi:loa:low","urn:kapi:loa:substantial"]`:                     testkapi.Start(t, testkapi.Options{}),
+		`["urn:kapi:loa:low","urn:kapi:loa:substantial","urn:kapi:loa:high"]`: startSIM(t, false, func(*testkapi.Options) {}).Kapi,
+	} {
+		if doc := send(t, nil, http.MethodGet, k.URL+"/.well-known/openid-configuration", nil); !strings.Contains(doc.Body, `"acr_values_supported":`+want) {
+			t.Error(doc.Body)
+		}
+	}
+}
+
 // Kapi's own listener asks for certificates there, and not where people's browsers are.
 func TestOwnListenerForCertificates(t *testing.T) {
 	t.Parallel()
