@@ -36,6 +36,7 @@ type tables struct {
 	access       map[string]grant.Access
 	revoked      map[string]bool // access hashes
 	once         map[string]bool
+	withdrawn    bool // nobody agrees to anything any more
 	sessions     map[string]session.Session
 	tokens       map[string]string // session token hash → id
 	accounts     map[account.ID]account.Account
@@ -259,15 +260,26 @@ func (m *memory) UseOnce(ctx context.Context, kind string, hash []byte, _ time.T
 
 func (m *memory) Consent(context.Context, account.ID, string) ([]string, error) { return nil, nil }
 
+// HoldConsent: everybody agreed to everything, until they withdraw.
+func (m *memory) HoldConsent(ctx context.Context, _ account.ID, _ string) (scopes []string, err error) {
+	err = m.read(ctx, func() error {
+		if !m.withdrawn {
+			scopes = []string{"openid", "profile", "email", "phone", "address", "national_id", "offline_access"}
+		}
+		return nil
+	})
+	return scopes, err
+}
+
 func (m *memory) SaveConsent(context.Context, account.ID, string, []string, time.Time) error {
 	return errors.New("the provider asks for no consent")
 }
 
-func (m *memory) CreateSession(context.Context, session.Session, []byte) error {
+func (m *memory) CreateSession(context.Context, session.Session, []byte, account.Account) error {
 	return errors.New("the provider makes no session")
 }
 
-func (m *memory) RotateSession(context.Context, session.Session, []byte) error {
+func (m *memory) RotateSession(context.Context, session.Session, []byte, account.Account) error {
 	return errors.New("the provider changes no session")
 }
 

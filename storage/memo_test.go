@@ -72,7 +72,7 @@ func TestRememberBeside(t *testing.T) {
 	}
 	hash := []byte("token of this test")
 	s.Version = 1
-	if err := db.RotateSession(t.Context(), s, hash); err != nil {
+	if err := db.RotateSession(t.Context(), s, hash, r.Account); err != nil {
 		t.Fatal(err)
 	}
 	for what, read := range map[string]func(context.Context) error{

@@ -2,7 +2,6 @@ package storage
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/kapi-id/kapi/factors"
@@ -45,18 +44,31 @@ func (db *DB) sealSession(s session.Session) ([]byte, error) {
 	return db.sealJSON("sessions.data", s.ID, sessionJSON{s.Proofs, s.Network, s.Agent, s.Client})
 }
 
-// CreateSession stores a new session, found by the hash of its token from now on.
-func (db *DB) CreateSession(ctx context.Context, s session.Session, tokenHash []byte) error {
+// CreateSession stores a new session, found by the hash of its token from now on, while its account is as it was judged; see session.Store.
+// The account stays locked until the commit, so whoever ends everything meanwhile waits and then finds the session to end.
+func (db *DB) CreateSession(ctx context.Context, s session.Session, tokenHash []byte, as account.Account) error {
 	if s.ID == "" || s.Account == "" || len(tokenHash) == 0 {
 		return errEmpty("session id, account or token")
+	}
+	if as.ID != s.Account {
+		return fault.ErrConflict
 	}
 	data, err := db.sealSession(s)
 	if err != nil {
 		return err
 	}
-	return db.later(ctx, "create session", "INSERT INTO sessions (id, account_id, token, level, created_at, seen_at, expires_at, ended_at, data, version) "+
-		"VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1)", s.ID, string(s.Account), tokenHash, int64(s.Level), micros(s.CreatedAt), micros(s.SeenAt),
-		micros(s.ExpiresAt), micros(s.EndedAt), data)
+	return db.laterOne(ctx, "create session", "INSERT INTO sessions (id, account_id, token, level, created_at, seen_at, expires_at, ended_at, data, version) "+
+		"SELECT ?, id, ?, ?, ?, ?, ?, ?, ?, 1 "+db.judged(), s.ID, tokenHash, int64(s.Level), micros(s.CreatedAt), micros(s.SeenAt),
+		micros(s.ExpiresAt), micros(s.EndedAt), data, string(as.ID), as.Version, micros(as.ProofsSince))
+}
+
+// judged names the account if it still is what it was when a proof was judged, and keeps it so until the commit.
+func (db *DB) judged() string {
+	const from = "FROM accounts WHERE id = ? AND state = 'active' AND version = ? AND proofs_since = ?"
+	if db.dialect == postgres {
+		return from + " FOR SHARE" // SQLite has one writer
+	}
+	return from
 }
 
 // sessionByToken brings along whose session it is.
@@ -92,17 +104,21 @@ func (db *DB) SessionByID(ctx context.Context, id string) (out session.Session, 
 }
 
 // RotateSession writes what a new proof changed under a new token; fault.ErrConflict, inside Atomically perhaps only at
-// its end, when the session moved on or ended.
-func (db *DB) RotateSession(ctx context.Context, s session.Session, tokenHash []byte) error {
+// its end, when the session moved on or ended, or its account is not as it was judged.
+func (db *DB) RotateSession(ctx context.Context, s session.Session, tokenHash []byte, as account.Account) error {
 	if s.ID == "" || len(tokenHash) == 0 {
 		return errEmpty("session id or token")
+	}
+	if as.ID != s.Account {
+		return fault.ErrConflict
 	}
 	data, err := db.sealSession(s)
 	if err != nil {
 		return err
 	}
 	return db.laterOne(ctx, "rotate session", "UPDATE sessions SET token = ?, level = ?, seen_at = ?, data = ?, version = version + 1 "+
-		"WHERE id = ? AND version = ? AND ended_at = 0", tokenHash, int64(s.Level), micros(s.SeenAt), data, s.ID, s.Version)
+		"WHERE id = ? AND version = ? AND ended_at = 0 AND account_id = (SELECT id "+db.judged()+")", tokenHash, int64(s.Level), micros(s.SeenAt), data,
+		s.ID, s.Version, string(as.ID), as.Version, micros(as.ProofsSince))
 }
 
 // TouchSession moves SeenAt forward; it does nothing to an ended session.
@@ -132,13 +148,17 @@ func (db *DB) EndSession(ctx context.Context, owner account.ID, id string, at ti
 }
 
 // EndSessions ends all sessions of the owner but keep, and the grants made in them, and closes every open ticket: a pairing code or the
-// link of an e-mail that a thief asked for in a session needs that session no more.
+// link of an e-mail that a thief asked for in a session needs that session no more. The proofs go first: that takes the account, so a
+// session that is being made (CreateSession) is either there to be ended, or finds its proofs void.
 func (db *DB) EndSessions(ctx context.Context, owner account.ID, keep string, at time.Time) error {
 	if owner == "" {
 		return errEmpty("account id")
 	}
 	forget(ctx, owner)
 	return db.Atomically(ctx, func(ctx context.Context) error {
+		if err := db.VoidProofs(ctx, owner, at); err != nil {
+			return err
+		}
 		var ids []any
 		err := db.rows(ctx, "end sessions", "UPDATE sessions SET ended_at = ? WHERE account_id = ? AND id <> ? AND ended_at = 0 RETURNING id",
 			[]any{micros(at), string(owner), keep}, func(s scan) error {
@@ -150,7 +170,7 @@ func (db *DB) EndSessions(ctx context.Context, owner account.ID, keep string, at
 		if err != nil {
 			return err
 		}
-		if err := errors.Join(db.VoidProofs(ctx, owner, at), db.VoidTickets(ctx, owner, at)); err != nil || len(ids) == 0 {
+		if err := db.VoidTickets(ctx, owner, at); err != nil || len(ids) == 0 {
 			return err
 		}
 		return db.later(ctx, "end grants of sessions", "UPDATE grants SET revoked_at = ? WHERE session_id IN ("+marks(len(ids))+") AND revoked_at = 0",
@@ -158,13 +178,15 @@ func (db *DB) EndSessions(ctx context.Context, owner account.ID, keep string, at
 	})
 }
 
-// VoidProofs voids what was proven in sign-ins still under way.
+// VoidProofs voids what was proven in sign-ins still under way. Its moment always moves on, however the clocks of two replicas stand, since
+// what was read before is told from what is true by it.
 func (db *DB) VoidProofs(ctx context.Context, owner account.ID, at time.Time) error {
 	if owner == "" {
 		return errEmpty("account id")
 	}
 	forget(ctx, owner)
-	return db.later(ctx, "void proofs", "UPDATE accounts SET proofs_since = ? WHERE id = ?", micros(at), string(owner))
+	return db.later(ctx, "void proofs", "UPDATE accounts SET proofs_since = CASE WHEN proofs_since < ? THEN CAST(? AS BIGINT) ELSE proofs_since + 1 END WHERE id = ?",
+		micros(at), micros(at), string(owner))
 }
 
 // SessionsOf lists the living sessions of the owner, and the idle ones in which a client can still refresh, newest first.

@@ -68,14 +68,17 @@ func (s Session) Until() time.Time {
 
 // Store keeps sessions. tokenHash is secret.Hash of the cookie's token.
 type Store interface {
-	CreateSession(ctx context.Context, s Session, tokenHash []byte) error
+	// CreateSession stores a session while its account still is what it was when the proofs were judged: as is the account as it was read
+	// then. fault.ErrConflict if it is not active any more, has changed, or its proofs were voided; inside a transaction perhaps only at its end.
+	// Once an end of all sessions, or of what was proven, is acknowledged, no session comes out of a proof from before it.
+	CreateSession(ctx context.Context, s Session, tokenHash []byte, as account.Account) error
 	// SessionByToken returns the session whose current token it is, alive or not; fault.ErrNotFound.
 	SessionByToken(ctx context.Context, tokenHash []byte) (Session, error)
 	// SessionByID returns a session, alive or not; fault.ErrNotFound.
 	SessionByID(ctx context.Context, id string) (Session, error)
 	// RotateSession writes Proofs, Level, SeenAt, Network and Agent under a new token if Version is still the stored one and the session
-	// has not ended; else fault.ErrConflict.
-	RotateSession(ctx context.Context, s Session, tokenHash []byte) error
+	// has not ended, and its account is what it was, as with CreateSession; else fault.ErrConflict.
+	RotateSession(ctx context.Context, s Session, tokenHash []byte, as account.Account) error
 	// TouchSession moves SeenAt forward; it does nothing to an ended one.
 	TouchSession(ctx context.Context, id string, seen time.Time) error
 	// EndSession ends one session of the account, and with it every grant made in it. Ending twice is no error; a session of
@@ -84,7 +87,8 @@ type Store interface {
 	// EndSessions ends all sessions of the account but one ("" = none kept) and their grants, and voids what was proven in
 	// sign-ins still under way (account.Account.ProofsSince), and every open code, link and request of the account.
 	EndSessions(ctx context.Context, owner account.ID, keep string, at time.Time) error
-	// VoidProofs ends no session, but voids what was proven in sign-ins still under way, as EndSessions does.
+	// VoidProofs ends no session, but voids what was proven in sign-ins still under way, as EndSessions does. ProofsSince becomes at, or
+	// a moment later than it was where that is no later.
 	VoidProofs(ctx context.Context, owner account.ID, at time.Time) error
 	// SessionsOf lists the living sessions and the idle ones that are Held, newest first.
 	SessionsOf(ctx context.Context, owner account.ID, now time.Time) ([]Session, error)

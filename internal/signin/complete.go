@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/kapi-id/kapi/factors"
+	"github.com/kapi-id/kapi/internal/account"
 	"github.com/kapi-id/kapi/internal/acr"
 	"github.com/kapi-id/kapi/internal/audit"
 	"github.com/kapi-id/kapi/internal/failpoint"
@@ -69,7 +70,8 @@ func (f *Flow) complete(ctx context.Context, s *state, v Visit) (Outcome, error)
 	stands.Level, stands.SeenAt, stands.Network, stands.Agent = Reached(stands.Proofs, t.Ceiling), now, v.Network, v.Agent
 	t.Session, t.SessionEnds = stands.ID, stands.ExpiresAt
 	known := f.known(v, s.account)
-	s.changed(func(ctx context.Context) error { return f.place(ctx, found, stands, raised, hash, v) },
+	as := s.account // as the proofs were judged by it
+	s.changed(func(ctx context.Context) error { return f.place(ctx, found, stands, raised, hash, as, v) },
 		func(ctx context.Context) error { return f.recordCompleted(ctx, s, &t, v, known.news) },
 		func(context.Context) error { return failpoint.Here("session-write") })
 	err := f.commit(ctx, s, &t)
@@ -90,23 +92,21 @@ func (f *Flow) complete(ctx context.Context, s *state, v Visit) (Outcome, error)
 // errSessionGone: the session whose proofs were adopted was ended meanwhile, perhaps from another device.
 var errSessionGone = errors.New("the adopted session has ended")
 
-// place writes the session that stands; another person's session in this browser ends.
-func (f *Flow) place(ctx context.Context, found, stands session.Session, raised bool, hash []byte, v Visit) error {
+// place writes the session that stands, while the account is as it was when it was judged; another person's session in this browser ends.
+func (f *Flow) place(ctx context.Context, found, stands session.Session, raised bool, hash []byte, as account.Account, v Visit) error {
 	if raised {
-		return f.Sessions.RotateSession(ctx, stands, hash)
+		return f.Sessions.RotateSession(ctx, stands, hash, as)
 	}
-	if found.ID != "" {
-		err := f.Sessions.EndSession(ctx, found.Account, found.ID, f.Now())
-		if err != nil && !errors.Is(err, fault.ErrNotFound) {
-			return err
-		}
-		// In the record of the one who was signed in, without a word about who came.
-		ended := Transaction{Ask: Ask{Client: Self}, Progress: Progress{Account: found.Account, Session: found.ID}}
-		if err := f.record(ctx, audit.SessionEnded, "ok", &ended, v, map[string]string{"reason": "replaced"}); err != nil {
-			return err
-		}
+	if err := f.Sessions.CreateSession(ctx, stands, hash, as); err != nil || found.ID == "" {
+		return err
 	}
-	return f.Sessions.CreateSession(ctx, stands, hash)
+	err := f.Sessions.EndSession(ctx, found.Account, found.ID, f.Now())
+	if err != nil && !errors.Is(err, fault.ErrNotFound) {
+		return err
+	}
+	// In the record of the one who was signed in, without a word about who came.
+	ended := Transaction{Ask: Ask{Client: Self}, Progress: Progress{Account: found.Account, Session: found.ID}}
+	return f.record(ctx, audit.SessionEnded, "ok", &ended, v, map[string]string{"reason": "replaced"})
 }
 
 // recordCompleted records a sign-in. news is "browser" or "place" where that is new to the person, who is told then.

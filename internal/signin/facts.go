@@ -127,17 +127,10 @@ func (f *Flow) firsts(s *state) {
 
 // void says that the person ended all sessions, or changed the password, after something was proven here: whoever parked a
 // sign-in with a stolen password must not bring it to an end afterwards. What a living session brought along counts, and so does
-// what was proven in the very sign-in that renewed the password.
+// what was proven in the very sign-in that renewed the password. It is no comparison of times: the moment that is in the account was
+// taken before it was written, perhaps by another clock, and what was proven in between would be let through.
 func (s *state) void() bool {
-	if !s.account.ProofsSince.After(s.t.Since) {
-		return false
-	}
-	for _, p := range s.t.Proofs[min(s.t.Adopted, len(s.t.Proofs)):] {
-		if p.At.Before(s.account.ProofsSince) {
-			return true
-		}
-	}
-	return false
+	return len(s.t.Proofs) > s.t.Adopted && !s.account.ProofsSince.Equal(s.t.Since)
 }
 
 // left says that the session whose proofs were adopted ended meanwhile: nothing more is asked on its strength, and no code is sent.

@@ -73,7 +73,8 @@ type Progress struct {
 	Pending     string    `json:"pending,omitempty"` // the factor chosen for the step that is owed
 	Lang        string    `json:"lang,omitempty"`    // a switch made in this transaction
 	Refusal     Refusal   `json:"refusal,omitzero"`
-	// Since is account.Account.ProofsSince as this sign-in itself set it when a password was renewed in it.
+	// Since is account.Account.ProofsSince as it was when something was first proven here, or as this sign-in itself set it when a
+	// password was renewed in it.
 	Since time.Time `json:"since,omitzero"`
 }
 

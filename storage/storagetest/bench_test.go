@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/kapi-id/kapi/factors"
+	"github.com/kapi-id/kapi/internal/account"
 	"github.com/kapi-id/kapi/internal/audit"
 	"github.com/kapi-id/kapi/internal/grant"
 	"github.com/kapi-id/kapi/internal/secret"
@@ -206,7 +207,9 @@ func BenchmarkSignIn(b *testing.B) {
 			ok(b, db.Clear(ctx, "sms:"+string(id)))
 			tx.State = signin.Ready
 			s := session.Session{ID: uuid.NewString(), Account: id, CreatedAt: Start, SeenAt: Start, ExpiresAt: Start.Add(session.Life)}
-			save(audit.SigninCompleted, func(ctx context.Context) error { return db.CreateSession(ctx, s, secret.Hash(s.ID)) })
+			save(audit.SigninCompleted, func(ctx context.Context) error {
+				return db.CreateSession(ctx, s, secret.Hash(s.ID), account.Account{ID: id, Version: 1})
+			})
 			g := newGrant(s)
 			ok(b, db.Atomically(ctx, func(ctx context.Context) error {
 				_, err := db.FinishTransaction(ctx, tx.ID, tx.Browser, Start)

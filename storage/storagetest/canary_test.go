@@ -57,7 +57,7 @@ func canaries(t *testing.T, db *storage.DB) map[string]string {
 		ID: uuid.NewString(), Account: id, CreatedAt: Start, SeenAt: Start, ExpiresAt: Start.Add(time.Hour), Network: mark("network"), Agent: mark("agent"),
 		Proofs: []factors.Proof{{Factor: "password", Account: id, Channel: mark("proof")}},
 	}
-	ok(t, db.CreateSession(bg, s, secret.Hash(token)))
+	ok(t, db.CreateSession(bg, s, secret.Hash(token), judged(t, db, id)))
 	g := newGrant(s)
 	g.Code.Hash, g.Nonce, g.Subject, g.Claims = secret.Hash(code), mark("nonce"), mark("sub"), []byte(`"`+mark("claims")+`"`)
 	ok(t, db.CreateGrant(bg, g))

@@ -178,8 +178,8 @@ func emptyIDs(t *testing.T, b *backend) {
 		"UpdateAccount":     db.UpdateAccount(bg, account.Account{}),
 		"SavePerson":        second3(db.SavePerson(bg, enrolment.Record{Person: r.Person})),
 		"SavePerson number": second3(db.SavePerson(bg, enrolment.Record{Account: r.Account})),
-		"CreateSession":     db.CreateSession(bg, session.Session{}, nil),
-		"RotateSession":     db.RotateSession(bg, session.Session{}, nil),
+		"CreateSession":     db.CreateSession(bg, session.Session{}, nil, account.Account{}),
+		"RotateSession":     db.RotateSession(bg, session.Session{}, nil, account.Account{}),
 		"TouchSession":      db.TouchSession(bg, "", Start),
 		"AddNotice":         db.AddNotice(bg, notice.Notice{ID: "n"}),
 		"AddNotice id":      db.AddNotice(bg, notice.Notice{Account: r.Account.ID}),
@@ -280,7 +280,7 @@ func atomically(t *testing.T, b *backend) {
 			return second(db.SaveTransaction(ctx, tx))
 		},
 		"session": func(ctx context.Context) error {
-			return db.RotateSession(ctx, session.Session{ID: "none", Account: "a"}, secret.Hash("x"))
+			return db.RotateSession(ctx, session.Session{ID: "none", Account: "a"}, secret.Hash("x"), account.Account{ID: "a"})
 		},
 	} {
 		one, two := Record(), Record()

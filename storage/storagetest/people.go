@@ -130,7 +130,8 @@ func sessions(t *testing.T, b *backend) {
 		Proofs: []factors.Proof{{Factor: "password", Account: r.Account.ID, Stage: factors.First, Kinds: factors.Know, Channel: factors.Here, Level: acr.Low, AMR: []string{"pwd"}, At: Start}},
 	}
 	token := secret.Hash("one")
-	ok(t, db.CreateSession(bg, s, token))
+	as := judged(t, db, s.Account)
+	ok(t, db.CreateSession(bg, s, token, as))
 	s.Version = 1
 	got, err := db.SessionByToken(bg, token)
 	ok(t, err)
@@ -141,10 +142,10 @@ func sessions(t *testing.T, b *backend) {
 	want(t, "unknown token", err, fault.ErrNotFound)
 
 	s.SeenAt, s.Level = Start.Add(time.Minute), acr.High
-	ok(t, db.RotateSession(bg, s, secret.Hash("two")))
+	ok(t, db.RotateSession(bg, s, secret.Hash("two"), as))
 	_, err = db.SessionByToken(bg, token)
 	want(t, "old token", err, fault.ErrNotFound)
-	want(t, "rotation of an old version", db.RotateSession(bg, s, secret.Hash("three")), fault.ErrConflict)
+	want(t, "rotation of an old version", db.RotateSession(bg, s, secret.Hash("three"), as), fault.ErrConflict)
 	s.Version++
 	if got, err = db.SessionByToken(bg, secret.Hash("two")); err != nil || !reflect.DeepEqual(got, s) {
 		t.Errorf("after rotation %+v %v", got, err)
@@ -175,7 +176,7 @@ func sessions(t *testing.T, b *backend) {
 	}
 	_, err = redeem(db, g, true, Start)
 	want(t, "code of an ended session", err, fault.ErrNotFound)
-	want(t, "rotation of an ended session", db.RotateSession(bg, two, secret.Hash("x")), fault.ErrConflict)
+	want(t, "rotation of an ended session", db.RotateSession(bg, two, secret.Hash("x"), as), fault.ErrConflict)
 	ok(t, db.TouchSession(bg, two.ID, later.Add(time.Minute)))
 
 	ok(t, db.EndSessions(bg, r.Account.ID, three.ID, later))

@@ -1,12 +1,16 @@
 package storagetest
 
 import (
+	"context"
 	"reflect"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/kapi-id/kapi/internal/account"
 	"github.com/kapi-id/kapi/internal/fault"
 	"github.com/kapi-id/kapi/internal/grant"
+	"github.com/kapi-id/kapi/internal/secret"
 	"github.com/kapi-id/kapi/internal/session"
 	"github.com/kapi-id/kapi/storage"
 )
@@ -25,9 +29,10 @@ func sessionsByID(t *testing.T, b *backend) {
 	}
 	alone := s
 	alone.ID, alone.Client = s.ID[:35]+"x", "rp1"
-	ok(t, b.db.CreateSession(bg, alone, []byte("token")))
+	as := judged(t, b.db, s.Account)
+	ok(t, b.db.CreateSession(bg, alone, []byte("token"), as))
 	alone.Version = 1
-	ok(t, b.db.RotateSession(bg, alone, []byte("next")))
+	ok(t, b.db.RotateSession(bg, alone, []byte("next"), as))
 	alone.Version = 2
 	if found, err = b.db.SessionByID(bg, alone.ID); err != nil || !reflect.DeepEqual(found, alone) {
 		t.Errorf("%v\n got %+v\nwant %+v", err, found, alone)
@@ -93,7 +98,91 @@ func proofsVoided(t *testing.T, b *backend) {
 	if found, err := b.db.SessionByID(bg, s.ID); err != nil || !found.EndedAt.IsZero() {
 		t.Errorf("the session ended: %+v %v", found, err)
 	}
+	// A replica whose clock is behind voids them too, and so does a second end in the same moment.
+	for _, behind := range []time.Time{at, at.Add(-time.Hour)} {
+		before := judged(t, b.db, one.ID).ProofsSince
+		ok(t, b.db.VoidProofs(bg, one.ID, behind))
+		if after := judged(t, b.db, one.ID).ProofsSince; !after.After(before) {
+			t.Errorf("since %v, then %v", before, after)
+		}
+	}
 	if b.db.VoidProofs(bg, "", at) == nil {
 		t.Error("nobody's proofs")
+	}
+}
+
+// sessionAsJudged: a session comes only out of proofs that still count, for an account that is what it was when they were judged.
+func sessionAsJudged(t *testing.T, b *backend) {
+	for name, tc := range map[string]struct {
+		meanwhile func(account.Account) error
+		want      error
+	}{
+		"nothing happened":  {func(account.Account) error { return nil }, nil},
+		"everything ended":  {func(a account.Account) error { return b.db.EndSessions(bg, a.ID, "", Start) }, fault.ErrConflict},
+		"the proofs voided": {func(a account.Account) error { return b.db.VoidProofs(bg, a.ID, Start) }, fault.ErrConflict},
+		"a way was closed":  {func(a account.Account) error { a.Closed = "password"; return b.db.UpdateAccount(bg, a) }, fault.ErrConflict},
+		"the person died":   {func(a account.Account) error { a.State = account.Deceased; return b.db.UpdateAccount(bg, a) }, fault.ErrConflict},
+	} {
+		owner := Person(t, b.db).Account.ID
+		found, s := Session(t, b.db, owner), newSession(owner)
+		as := judged(t, b.db, owner)
+		ok(t, tc.meanwhile(as))
+		want(t, name, b.db.CreateSession(bg, s, secret.Hash(s.ID), as), tc.want)
+		want(t, name+": rotation", b.db.RotateSession(bg, found, secret.Hash(secret.Token()), as), tc.want)
+		_, err := b.db.SessionByID(bg, s.ID)
+		if tc.want == nil {
+			ok(t, err)
+			continue
+		}
+		want(t, name+": the session", err, fault.ErrNotFound)
+		if as = judged(t, b.db, owner); as.State != account.Active {
+			want(t, name+", and is judged so", b.db.CreateSession(bg, s, secret.Hash(s.ID), as), fault.ErrConflict)
+			continue
+		}
+		ok(t, b.db.CreateSession(bg, s, secret.Hash(s.ID), as)) // judged afterwards
+	}
+	one, other := Person(t, b.db).Account, Person(t, b.db).Account
+	s := newSession(one.ID)
+	want(t, "judged by another account", b.db.CreateSession(bg, s, secret.Hash(s.ID), other), fault.ErrConflict)
+	found := Session(t, b.db, one.ID)
+	want(t, "rotation judged by another account", b.db.RotateSession(bg, found, secret.Hash(secret.Token()), other), fault.ErrConflict)
+}
+
+// noSessionOutlivesTheEnd: everything is ended while a session is made from what was proven before. Whichever comes first, nothing
+// outlives it; also where the end begins while the session is written and not committed.
+func noSessionOutlivesTheEnd(t *testing.T, b *backend) {
+	for i := range 20 {
+		owner := Person(t, b.db).Account.ID
+		s, as := newSession(owner), judged(t, b.db, owner)
+		written := make(chan struct{})
+		var ended error
+		_, bad := together(2, func(who int) error {
+			if who == 0 {
+				if i%2 == 0 {
+					<-written
+				}
+				ended = b.db.EndSessions(bg, owner, "", Start.Add(time.Minute))
+				return nil
+			}
+			told := sync.OnceFunc(func() { close(written) })
+			defer told()
+			return b.db.Atomically(bg, func(ctx context.Context) error {
+				err := b.db.CreateSession(ctx, s, secret.Hash(s.ID), as)
+				for range 5 { // sends it, and leaves the other time to come
+					if _, err := b.db.Account(ctx, owner); err != nil {
+						return err
+					}
+					told()
+				}
+				return err
+			})
+		})
+		ok(t, ended)
+		for _, err := range bad {
+			want(t, "a session from before the end", err, fault.ErrConflict)
+		}
+		if list, err := b.db.SessionsOf(bg, owner, Start); err != nil || len(list) != 0 {
+			t.Fatalf("round %d: a session outlived the end of all: %+v %v", i, list, err)
+		}
 	}
 }

@@ -104,6 +104,7 @@ func Run(t *testing.T, url func(testing.TB) string) {
 		{"Accounts", accounts},
 		{"Renumbered", renumbered},
 		{"Sessions", sessions}, {"SessionsByID", sessionsByID}, {"SessionsHeld", sessionsHeld}, {"ProofsVoided", proofsVoided},
+		{"SessionAsJudged", sessionAsJudged}, {"NoSessionOutlivesTheEnd", noSessionOutlivesTheEnd},
 		{"Transactions", transactions},
 		{"FinishOnce", finishOnce},
 		{"Grants", grants},
@@ -228,13 +229,25 @@ func Person(t testing.TB, db *storage.DB) enrolment.Record {
 // Session stores a session of the account.
 func Session(t testing.TB, db *storage.DB, owner account.ID) session.Session {
 	t.Helper()
-	s := session.Session{
+	s := newSession(owner)
+	ok(t, db.CreateSession(bg, s, secret.Hash(s.ID), judged(t, db, owner)))
+	s.Version = 1
+	return s
+}
+
+func newSession(owner account.ID) session.Session {
+	return session.Session{
 		ID: uuid.NewString(), Account: owner, Level: acr.Low, CreatedAt: Start, SeenAt: Start, ExpiresAt: Start.Add(session.Life),
 		Network: "192.0.2.7", Agent: "Browser/1.0",
 	}
-	ok(t, db.CreateSession(bg, s, secret.Hash(s.ID)))
-	s.Version = 1
-	return s
+}
+
+// judged is the account as a sign-in reads it that judges a proof now.
+func judged(t testing.TB, db *storage.DB, owner account.ID) account.Account {
+	t.Helper()
+	a, err := db.Account(bg, owner)
+	ok(t, err)
+	return a
 }
 
 // Grant stores a grant with a fresh code in a session and returns it with the code.

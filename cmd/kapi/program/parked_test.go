@@ -1,6 +1,7 @@
 package program_test
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"strings"
@@ -85,3 +86,60 @@ func TestB1_ParkedSignInAndARenewedPassword(t *testing.T) {
 }
 
 func known(b *testkapi.Browser) string { return b.Cookie("kapi-known") }
+
+// RC4, B1: a thief signs in with the old password, on one replica, while the owner ends everything on the other, by each of the ways there
+// are. The thief's answer was judged before and is written after: nobody is signed in by it. Both directions of the race are run by the
+// store's own test; here it is the real acts.
+func TestRC4_NoSessionFromBeforeTheEnd(t *testing.T) {
+	t.Parallel()
+	testkapi.Each(t, testkapi.Options{}, func(t *testing.T, k *testkapi.Kapi) { noSessionFromBefore(t, k) })
+	testkapi.Each(t, testkapi.Options{Replicas: 2}, func(t *testing.T, k *testkapi.Kapi) { noSessionFromBefore(t, k) })
+}
+
+func noSessionFromBefore(t *testing.T, k *testkapi.Kapi) {
+	k.People(people)
+	rp := k.RP("ssi", nil)
+	last := len(k.Replicas) - 1
+	word := mehmetPassword
+	change := func(form url.Values) func(*testkapi.Browser) reply {
+		return func(own *testkapi.Browser) reply { return send(t, own, http.MethodPost, k.URL+"/me/password", form) }
+	}
+	for _, tc := range []struct {
+		name string
+		act  func(*testkapi.Browser) reply
+		then string // the password afterwards
+	}{
+		{"the other sessions are ended", func(own *testkapi.Browser) reply {
+			return send(t, own, http.MethodPost, k.URL+"/me/sessions/others", url.Values{})
+		}, word},
+		{"the password is changed", change(url.Values{"password": {word}, "new_password": {mehmetNewPassword}}), mehmetNewPassword},
+		{"and changed back, the others ended", change(url.Values{"password": {mehmetNewPassword}, "new_password": {"bir gemi ve sarı kedi"}, "others": {"yes"}}), "bir gemi ve sarı kedi"},
+	} {
+		k.Clock.Add(time.Minute)
+		own := me(k, t, mehmet, word, "", 0)
+		thief := testkapi.NewBrowser(t).Open(rp.URL())
+		var acted reply
+		flow := k.App().Flow
+		pause := flow.Pause
+		k.Pick = func(*http.Request) int { return 0 }
+		flow.Pause = func(context.Context, time.Duration) {
+			flow.Pause = pause
+			k.Pick = func(*http.Request) int { return last }
+			acted = tc.act(own)
+		}
+		signIn(k, thief, mehmet, word, "", 0)
+		if acted.Status != http.StatusSeeOther {
+			t.Fatalf("%s: %d %s", tc.name, acted.Status, acted.Body)
+		}
+		if thief.Cookie("kapi-session") != "" || strings.Contains(thief.URL.String(), "code=") {
+			t.Errorf("%s: the thief is at %s", tc.name, thief.URL)
+		}
+		thief.See("Password")
+		own.Open(k.URL + "/me").See("My account")
+		word = tc.then
+		if other := testkapi.NewBrowser(t).Open(rp.URL()); true { // it is no lock: whoever knows the password signs in
+			signIn(k, other, mehmet, word, "", 0)
+			rp.Answer(other)
+		}
+	}
+}
