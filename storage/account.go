@@ -167,6 +167,7 @@ type contactsJSON struct {
 	Operator  string   `json:"operator,omitempty"`
 	Lines     []string `json:"lines,omitempty"`
 	BlockedAt int64    `json:"blocked_at,omitempty"`
+	SwappedAt int64    `json:"swapped_at,omitempty"`
 	TrustedAt int64    `json:"trusted_at,omitempty"`
 
 	EmailAt  int64  `json:"email_verified_at,omitempty"`
@@ -182,12 +183,12 @@ type contactsJSON struct {
 
 func phoneJSON(p contact.Phone) contactsJSON {
 	return contactsJSON{Phone: p.Number, Grade: p.Grade, VerifiedAt: micros(p.VerifiedAt), How: p.How, Operator: p.Operator, Lines: p.Lines,
-		BlockedAt: micros(p.BlockedAt), TrustedAt: micros(p.TrustedAt)}
+		BlockedAt: micros(p.BlockedAt), SwappedAt: micros(p.SwappedAt), TrustedAt: micros(p.TrustedAt)}
 }
 
 func (j contactsJSON) phone() contact.Phone {
 	return contact.Phone{Number: j.Phone, Grade: j.Grade, VerifiedAt: moment(j.VerifiedAt), How: j.How, Operator: j.Operator, Lines: j.Lines,
-		BlockedAt: moment(j.BlockedAt), TrustedAt: moment(j.TrustedAt)}
+		BlockedAt: moment(j.BlockedAt), SwappedAt: moment(j.SwappedAt), TrustedAt: moment(j.TrustedAt)}
 }
 
 // Contacts returns phone and e-mail; the zero Contacts for an account without any.

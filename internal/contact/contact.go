@@ -37,7 +37,8 @@ type Phone struct {
 	Operator   string    // as the person file says, e.g. "turkcell"; "" = unknown
 	Lines      []string  // channels besides SMS that the subscription has, best first: "messenger", "sim"
 	BlockedAt  time.Time // the SIM card was changed: no code goes there until it is unblocked; zero = it may be used
-	TrustedAt  time.Time // last unblocked: a change of the SIM card before this moment is known and accepted
+	SwappedAt  time.Time // while it is blocked: the latest change of the SIM card, where that is not the one of BlockedAt
+	TrustedAt  time.Time // of what last unblocked it: a change of the SIM card before this moment is known and accepted
 }
 
 // Ending is what may be shown of a number before the person is fully signed in: its last two digits.

@@ -91,7 +91,7 @@ func (c *Contacts) VerifyPhone(ctx context.Context, a Asker, typed string) error
 	if err != nil {
 		return err
 	}
-	if err := c.judge(ctx, a, forPhone, number, typed); err != nil {
+	if _, err := c.judge(ctx, a, forPhone, number, typed); err != nil {
 		return err
 	}
 	return c.phoneVerified(ctx, a, number)
@@ -128,7 +128,7 @@ func (c *Contacts) VerifyEmail(ctx context.Context, a Asker, typed string) error
 	if err != nil {
 		return err
 	}
-	if err := c.judge(ctx, a, forEmail, address, typed); err != nil {
+	if _, err := c.judge(ctx, a, forEmail, address, typed); err != nil {
 		return err
 	}
 	return c.emailVerified(ctx, a, address)
@@ -283,33 +283,33 @@ func (c *Contacts) send(ctx context.Context, a Asker, purpose factors.Purpose, t
 	return err
 }
 
-// judge counts a try and compares.
-func (c *Contacts) judge(ctx context.Context, a Asker, purpose factors.Purpose, to, typed string) error {
+// judge counts a try and compares; it returns when the right one was sent.
+func (c *Contacts) judge(ctx context.Context, a Asker, purpose factors.Purpose, to, typed string) (sent time.Time, err error) {
 	digits, ok := code.Normalise(typed)
 	if !ok {
-		return fault.New(fault.Invalid, "code.format").In("code")
+		return sent, fault.New(fault.Invalid, "code.format").In("code")
 	}
 	key := "contact:code:" + string(a.Account)
 	v, err := c.Throttle.Take(ctx, key, codeLadder, c.now())
 	if err != nil {
-		return err
+		return sent, err
 	}
 	if !v.Allowed {
 		wait := v.Until.Sub(c.now())
-		return fault.New(fault.Throttled, "contact.code_locked").With("n", max(int(wait/time.Minute)+1, 1)).After(wait).In("code")
+		return sent, fault.New(fault.Throttled, "contact.code_locked").With("n", max(int(wait/time.Minute)+1, 1)).After(wait).In("code")
 	}
 	t, right, err := c.Tickets.Answer(ctx, binding(a, purpose), purpose, a.Account, c.mac(a, purpose, to, digits), codeTries)
 	switch {
 	case errors.Is(err, fault.ErrNotFound), errors.Is(err, fault.ErrConflict): // nothing was compared
-		return errors.Join(fault.New(fault.Expired, "code.expired").In("code"), c.Throttle.GiveBack(context.WithoutCancel(ctx), key))
+		return sent, errors.Join(fault.New(fault.Expired, "code.expired").In("code"), c.Throttle.GiveBack(context.WithoutCancel(ctx), key))
 	case err != nil:
-		return err
+		return sent, err
 	case right:
-		return c.Throttle.Clear(ctx, key)
+		return t.CreatedAt, c.Throttle.Clear(ctx, key)
 	case t.Tries >= codeTries:
-		return fault.Wrap(fault.Denied, "code.spent", factors.ErrWrong).In("code")
+		return sent, fault.Wrap(fault.Denied, "code.spent", factors.ErrWrong).In("code")
 	}
-	return fault.Wrap(fault.Denied, "code.wrong", factors.ErrWrong).With("n", codeTries-t.Tries).In("code")
+	return sent, fault.Wrap(fault.Denied, "code.wrong", factors.ErrWrong).With("n", codeTries-t.Tries).In("code")
 }
 
 // Unblocking. A password and a code to the number itself are never enough: whoever stole the number has both.
@@ -372,12 +372,19 @@ func (c *Contacts) Unblock(ctx context.Context, a Asker, byPhone bool, typed str
 	if byPhone {
 		how, purpose, to = simblock.ByStrong, forUnblockSMS, k.Phone.Number
 	}
-	if err := c.judge(ctx, a, purpose, to, typed); err != nil {
+	sent, err := c.judge(ctx, a, purpose, to, typed)
+	if err != nil {
 		return err
 	}
 	e := a.Event
 	e.Actor = string(a.Account)
-	err = c.SIM.Unblock(ctx, a.Account, how, e, nil)
+	err = c.SIM.UnblockSeen(ctx, a.Account, how, sent, e, nil)
+	if errors.Is(err, simblock.ErrNotBlocked) {
+		if k, err := c.Store.Contacts(ctx, a.Account); err != nil || !k.Phone.BlockedAt.IsZero() {
+			// The SIM card was changed again after the code was sent.
+			return errors.Join(err, fault.New(fault.Expired, "code.expired").In("code"))
+		}
+	}
 	if err == nil {
 		c.Wake()
 	}

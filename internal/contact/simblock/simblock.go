@@ -58,7 +58,16 @@ func Baseline(a account.Account, p contact.Phone) time.Time {
 
 var errNothing = errors.New("nothing to do")
 
-// Block blocks the number of an account, if it is still the person's and changed is news to it. e says from where.
+// latest is the last change of the SIM card of a blocked number.
+func latest(p contact.Phone) time.Time {
+	if p.SwappedAt.After(p.BlockedAt) {
+		return p.SwappedAt
+	}
+	return p.BlockedAt
+}
+
+// Block blocks the number of an account, if it is still the person's and changed is news to it. That of a blocked number is kept: who
+// unblocks it must have shown themselves since. e says from where.
 func (k *Keeper) Block(ctx context.Context, id account.ID, number string, changed time.Time, by string, e audit.Event) error {
 	now := k.now()
 	err := k.Store.Atomically(ctx, func(ctx context.Context) error {
@@ -68,10 +77,15 @@ func (k *Keeper) Block(ctx context.Context, id account.ID, number string, change
 		}
 		err = k.Store.ChangeContacts(ctx, id, func(c *contact.Contacts) error {
 			p := &c.Phone
-			if p.Number != number || p.Grade != contact.IDVerified || !p.BlockedAt.IsZero() || !changed.After(Baseline(a, *p)) {
+			changed := changed.UTC().Truncate(time.Microsecond)
+			switch {
+			case p.Number != number || p.Grade != contact.IDVerified || !changed.After(Baseline(a, *p)) || !changed.After(latest(*p)):
 				return errNothing
+			case p.BlockedAt.IsZero():
+				p.BlockedAt = changed // and stays: an address that was verified after the first change is no way out
+			default:
+				p.SwappedAt = changed
 			}
-			p.BlockedAt = changed.UTC().Truncate(time.Microsecond) // an address that was verified later is no way out
 			return nil
 		})
 		if err != nil {
@@ -90,25 +104,34 @@ func (k *Keeper) Block(ctx context.Context, id account.ID, number string, change
 // ErrNotBlocked is the answer where there is nothing to unblock.
 var ErrNotBlocked = fault.New(fault.Conflict, "sim.not_blocked")
 
-// Unblock lets codes go to the number again. The change is known and accepted from now on, so that it blocks no second time.
+// Unblock lets codes go to the number again, at the word of somebody who sees the person now. The changes up to now are known and accepted,
+// so that they block no second time.
 func (k *Keeper) Unblock(ctx context.Context, id account.ID, how string, e audit.Event, details map[string]string) error {
 	return k.unblock(ctx, id, how, time.Time{}, e, details)
 }
 
-// UnblockSeen is Unblock by somebody who saw the person at a moment: whom they saw before the SIM card was changed may not be the one who
-// holds the new card, so that is ErrNotBlocked.
+// UnblockSeen is Unblock by what the person showed at a moment: whom somebody saw, or to whom a code was sent, before the SIM card was last
+// changed may not be the one who holds the card now, so that is ErrNotBlocked. A change after that moment, which nobody has told of yet,
+// blocks again.
 func (k *Keeper) UnblockSeen(ctx context.Context, id account.ID, how string, seen time.Time, e audit.Event, details map[string]string) error {
-	return k.unblock(ctx, id, how, seen, e, details)
+	if seen.IsZero() {
+		return ErrNotBlocked
+	}
+	return k.unblock(ctx, id, how, seen.UTC().Truncate(time.Microsecond), e, details)
 }
 
 func (k *Keeper) unblock(ctx context.Context, id account.ID, how string, seen time.Time, e audit.Event, details map[string]string) error {
 	now := k.now()
+	trusted := now
+	if !seen.IsZero() && seen.Before(now) {
+		trusted = seen
+	}
 	return k.Store.Atomically(ctx, func(ctx context.Context) error {
 		err := k.Store.ChangeContacts(ctx, id, func(c *contact.Contacts) error {
-			if c.Phone.BlockedAt.IsZero() || !seen.IsZero() && seen.Before(c.Phone.BlockedAt) {
+			if c.Phone.BlockedAt.IsZero() || !seen.IsZero() && seen.Before(latest(c.Phone)) {
 				return ErrNotBlocked
 			}
-			c.Phone.BlockedAt, c.Phone.TrustedAt = time.Time{}, now
+			c.Phone.BlockedAt, c.Phone.SwappedAt, c.Phone.TrustedAt = time.Time{}, time.Time{}, trusted
 			return nil
 		})
 		if err != nil {

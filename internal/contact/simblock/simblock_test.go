@@ -106,7 +106,8 @@ func TestBlock(t *testing.T) {
 		"accepted before":              {func(b *book) { b.c.Phone.TrustedAt = t0 }, mobile, t0, false},
 		"another number by now":        {nil, "+905550000002", t0, false},
 		"a number of a lower grade":    {func(b *book) { b.c.Phone.Grade = contact.Verified }, mobile, t0, false},
-		"blocked already":              {func(b *book) { b.c.Phone.BlockedAt = t0.Add(-time.Hour) }, mobile, t0, false},
+		"blocked already for it":       {func(b *book) { b.c.Phone.BlockedAt = t0 }, mobile, t0, false},
+		"blocked for a later one":      {func(b *book) { b.c.Phone.BlockedAt = t0.Add(time.Second) }, mobile, t0, false},
 		"the record cannot be written": {func(b *book) { b.unwritten = true }, mobile, t0, false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -135,6 +136,55 @@ func TestBlock(t *testing.T) {
 	_, k := newBook()
 	if err := k.Block(t.Context(), "nobody", mobile, t0, ByQuery, audit.Event{}); !errors.Is(err, fault.ErrNotFound) {
 		t.Errorf("nobody: %v", err)
+	}
+}
+
+// A change that comes while the number is blocked is not forgotten: whom somebody saw before it does not unblock, the first change stays
+// that by which an address is too new, and one that nobody told of blocks again.
+func TestChangedAgainWhileBlocked(t *testing.T) {
+	at := func(m int) time.Time { return t0.Add(time.Duration(m) * time.Minute) }
+	b, k := newBook()
+	now := at(0)
+	k.Now = func() time.Time { return now }
+	block := func(m int) {
+		t.Helper()
+		if err := k.Block(t.Context(), someone, mobile, at(m), ByEvent, audit.Event{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	unblock := func(seen int) error {
+		return k.UnblockSeen(t.Context(), someone, ByPartner, at(seen), audit.Event{}, nil)
+	}
+	block(0)
+	now = at(5)
+	block(5)
+	block(3) // told late
+	block(5) // told twice
+	if p := b.c.Phone; !p.BlockedAt.Equal(at(0)) || !p.SwappedAt.Equal(at(5)) || len(b.events) != 2 {
+		t.Fatalf("%+v, %d events", p, len(b.events))
+	}
+	now = at(8)
+	if err := unblock(4); !errors.Is(err, ErrNotBlocked) {
+		t.Fatalf("seen before the second change: %v", err)
+	}
+	if err := k.UnblockSeen(t.Context(), someone, ByPartner, time.Time{}, audit.Event{}, nil); !errors.Is(err, ErrNotBlocked) {
+		t.Fatalf("never seen: %v", err)
+	}
+	if err := unblock(6); err != nil {
+		t.Fatal(err)
+	}
+	if p := b.c.Phone; !p.BlockedAt.IsZero() || !p.SwappedAt.IsZero() || !p.TrustedAt.Equal(at(6)) {
+		t.Fatalf("%+v", p)
+	}
+	if block(5); !b.c.Phone.BlockedAt.IsZero() {
+		t.Error("the accepted one blocks again")
+	}
+	if block(7); !b.c.Phone.BlockedAt.Equal(at(7)) {
+		t.Error("a change after the person was seen counts as accepted")
+	}
+	// Whoever sees the person now has seen all there is; nobody has seen them tomorrow.
+	if err := unblock(600); err != nil || !b.c.Phone.TrustedAt.Equal(at(8)) {
+		t.Errorf("%v, %+v", err, b.c.Phone)
 	}
 }
 
@@ -168,8 +218,8 @@ func TestUnblock(t *testing.T) {
 				}
 				return
 			}
-			if !b.c.Phone.BlockedAt.IsZero() || !b.c.Phone.TrustedAt.Equal(t0) || len(b.events) != 1 {
-				t.Fatalf("%+v, %v", b.c.Phone, b.events)
+			if !b.c.Phone.BlockedAt.IsZero() || !b.c.Phone.TrustedAt.Equal(t0) || len(b.events) != 1 || len(b.voided) != 2 {
+				t.Fatalf("%+v, %v, %v", b.c.Phone, b.events, b.voided)
 			}
 			if e := b.events[0]; e.Name != audit.SIMUnblocked || e.Details["how"] != ByOffice || e.Details["reason"] != "form 7" || e.Actor != "cli" {
 				t.Errorf("%+v", e)
