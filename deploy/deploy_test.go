@@ -175,6 +175,10 @@ func TestAlertsWatchMetricsThatExist(t *testing.T) {
 		if out, err := exec.Command(promtool, "check", "rules", "alerts.yaml").CombinedOutput(); err != nil {
 			t.Errorf("promtool: %v\n%s", err, out)
 		}
+		out, err := exec.Command(promtool, "test", "rules", "alerts_test.yaml").CombinedOutput()
+		if err != nil {
+			t.Errorf("promtool: %v\n%s", err, out)
+		}
 	}
 }
 

@@ -88,6 +88,12 @@ func newMetrics(slots func() (inUse, queued, limit int), statements *storage.Cou
 	return m
 }
 
+// serves adds the end of the certificate that connections are shown, which is not always the one in the file.
+func (m *metrics) serves(c *certificate) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "kapi_certificate_end_seconds", Help: "When the certificate that is served ends, in Unix time."},
+		func() float64 { return float64(notAfter(c.current()).Unix()) }))
+}
+
 func (m *metrics) handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
 }

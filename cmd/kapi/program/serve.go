@@ -65,6 +65,7 @@ func (a *App) serve(ctx context.Context, drain time.Duration, more ...*http.Serv
 		if err != nil {
 			return fmt.Errorf("KAPI_TLS_CERT and KAPI_TLS_KEY: %w", err)
 		}
+		a.metrics.serves(cert)
 		main.TLSConfig = cert.config()
 		if a.MTLSListen != "" {
 			more = append(more, a.mtlsServer(cert))

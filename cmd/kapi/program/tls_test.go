@@ -4,14 +4,19 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"fmt"
 	"log/slog"
 	"math/big"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/kapi-id/kapi/internal/testcert"
+	"github.com/kapi-id/kapi/storage"
 )
 
 func TestO8_CertificateFollowsItsFiles(t *testing.T) {
@@ -57,7 +62,26 @@ func TestO8_CertificateFollowsItsFiles(t *testing.T) {
 	now = now.Add(lookEvery)
 	serves(4)
 
-	write(5, false, now)
+	// The metrics tell of the served one, not of what lies in the file.
+	m := newMetrics(func() (int, int, int) { return 0, 0, 0 }, &storage.Counter{}, func() int { return 0 })
+	m.serves(c)
+	end := func() string {
+		w := httptest.NewRecorder()
+		m.handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+		_, value, _ := strings.Cut(w.Body.String(), "\nkapi_certificate_end_seconds ")
+		value, _, _ = strings.Cut(value, "\n")
+		return value
+	}
+	served, err := x509.ParseCertificate(c.current().Certificate[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(5, false, now.Add(4*time.Second))
+	now = now.Add(lookEvery)
+	if got, want := end(), fmt.Sprint(float64(served.NotAfter.Unix())); got != want {
+		t.Errorf("the certificate ends at %q, want %s", got, want)
+	}
+
 	if _, err := loadCertificate(certFile, keyFile, time.Now, slog.New(slog.DiscardHandler)); err == nil {
 		t.Error("started with a pair that does not fit")
 	}
