@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/kapi-id/kapi/internal/account"
@@ -36,7 +35,7 @@ func (db *DB) SavePerson(ctx context.Context, r enrolment.Record) (changed []str
 		case err != nil:
 			return err
 		}
-		if changed = differences(old, r); len(changed) == 0 {
+		if changed = r.Differences(old); len(changed) == 0 {
 			return nil
 		}
 		return db.updatePerson(ctx, old, r)
@@ -45,6 +44,19 @@ func (db *DB) SavePerson(ctx context.Context, r enrolment.Record) (changed []str
 		return nil, false, err
 	}
 	return changed, created, nil
+}
+
+// PersonRecord reads what SavePerson writes; see enrolment.Store.
+func (db *DB) PersonRecord(ctx context.Context, id account.ID, take bool) (enrolment.Record, error) {
+	if id == "" {
+		return enrolment.Record{}, fault.ErrNotFound
+	}
+	if take {
+		if err := db.laterOne(ctx, "take person", "UPDATE people SET contacts = contacts WHERE account_id = ?", string(id)); err != nil {
+			return enrolment.Record{}, err
+		}
+	}
+	return db.record(ctx, id)
 }
 
 // record reads account, person and contacts in one statement.
@@ -65,33 +77,6 @@ func (db *DB) record(ctx context.Context, id account.ID) (enrolment.Record, erro
 	var err error
 	r.Contacts, err = db.unsealContacts(id, contacts)
 	return r, err
-}
-
-func differences(old, r enrolment.Record) (names []string) {
-	differ := func(name string, yes bool) {
-		if yes {
-			names = append(names, name)
-		}
-	}
-	a, b := old.Person, r.Person
-	differ("national_id", a.NationalID != b.NationalID)
-	differ("kind", a.Kind != b.Kind)
-	differ("given_name", a.GivenName != b.GivenName)
-	differ("family_name", a.FamilyName != b.FamilyName)
-	differ("birthdate", a.Birthdate != b.Birthdate)
-	differ("gender", a.Gender != b.Gender)
-	differ("address", a.Address != b.Address)
-	differ("documents", !slices.Equal(a.Documents, b.Documents))
-	c, d := old.Contacts, r.Contacts
-	differ("email", c.Email.Address != d.Email.Address)
-	differ("email_verified", c.Email.Verified != d.Email.Verified)
-	differ("phone", c.Phone.Number != d.Phone.Number)
-	differ("phone_grade", c.Phone.Grade != d.Phone.Grade)
-	differ("phone_operator", c.Phone.Operator != d.Phone.Operator)
-	differ("phone_lines", !slices.Equal(c.Phone.Lines, d.Phone.Lines))
-	differ("two_factor", old.Account.TwoFactor != r.Account.TwoFactor)
-	differ("locale", old.Account.Locale != r.Account.Locale)
-	return names
 }
 
 func (db *DB) createPerson(ctx context.Context, r enrolment.Record) error {
@@ -149,15 +134,18 @@ func (db *DB) updatePerson(ctx context.Context, old, r enrolment.Record) error {
 			return err
 		}
 	}
-	if old.Account.TwoFactor == r.Account.TwoFactor && old.Account.Locale == r.Account.Locale {
+	was, is := old.Contacts.Phone, r.Contacts.Phone
+	if old.Account.TwoFactor == r.Account.TwoFactor && old.Account.Locale == r.Account.Locale && was.Number == is.Number && was.Grade == is.Grade {
 		return nil
 	}
 	since := r.Account.TwoFactorSince
 	if old.Account.TwoFactor == r.Account.TwoFactor {
 		since = old.Account.TwoFactorSince
 	}
+	// Of the version that r was made of, not the one that stands: whoever switched two-factor authentication meanwhile did so by the phone
+	// that was there, and for good reason.
 	n, err := db.exec(ctx, "update account", "UPDATE accounts SET two_factor = ?, two_factor_since = ?, locale = ?, version = version + 1 WHERE id = ? AND version = ?",
-		flag(r.Account.TwoFactor), micros(since), r.Account.Locale, id, old.Account.Version)
+		flag(r.Account.TwoFactor), micros(since), r.Account.Locale, id, r.Account.Version)
 	return one(n, err)
 }
 

@@ -104,29 +104,45 @@ func (i Importer) prepare(ctx context.Context, p PersonFile, now time.Time) (new
 	return c, nil
 }
 
+var errMeanwhile = fault.Wrap(fault.Conflict, "", errors.New("somebody else changed the person at this moment, or another one has the ID number; try again"))
+
 func (i Importer) apply(ctx context.Context, p PersonFile, c newcomer, now time.Time) (Change, error) {
-	old, err := i.Store.AccountByNationalID(ctx, p.Person.NationalID)
+	a, err := i.Store.AccountByNationalID(ctx, p.Person.NationalID)
 	exists := err == nil
 	if err != nil && !errors.Is(err, fault.ErrNotFound) {
 		return Change{}, err
 	}
 	if exists != (c.id == "") {
-		return Change{}, fault.Wrap(fault.Conflict, "", errors.New("somebody else applied the person at this moment; try again"))
+		return Change{}, errMeanwhile
 	}
-	var held contact.Contacts
+	// Born from the registry, not from a bank: no level is out of reach.
+	old := Record{Account: account.Account{ID: c.id, State: account.Active, Ceiling: acr.High, CreatedAt: now}}
 	if exists {
-		if held, err = i.Store.Contacts(ctx, old.ID); err != nil {
+		if old, err = i.Store.PersonRecord(ctx, a.ID, false); err != nil {
 			return Change{}, err
 		}
-	} else {
-		// Born from the registry, not from a bank: no level is out of reach.
-		old = account.Account{ID: c.id, State: account.Active, Ceiling: acr.High, CreatedAt: now}
 	}
-	r, err := merge(p, old, held, now)
+	r, err := merge(p, old.Account, old.Contacts, now)
 	if err != nil {
 		return Change{}, err
 	}
+	if exists {
+		if len(r.Differences(old)) == 0 {
+			return Change{Line: p.Line, Who: p.Masked(), ID: a.ID}, nil
+		}
+		// A block of the SIM card, or whatever else was changed since it was read, must not be overwritten. Who changes nothing is not taken:
+		// a file may be long, and who is taken waits for its end.
+		if old, err = i.Store.PersonRecord(ctx, a.ID, true); err != nil {
+			return Change{}, err
+		}
+		if r, err = merge(p, old.Account, old.Contacts, now); err != nil {
+			return Change{}, err
+		}
+	}
 	changed, created, err := i.Store.SavePerson(ctx, r)
+	if errors.Is(err, fault.ErrConflict) {
+		return Change{}, errMeanwhile
+	}
 	if err != nil {
 		return Change{}, err
 	}
@@ -138,13 +154,13 @@ func (i Importer) apply(ctx context.Context, p PersonFile, c newcomer, now time.
 			return Change{}, err
 		}
 	}
-	if was, is := held.Phone, r.Contacts.Phone; exists && (was.Number != is.Number || !was.VerifiedAt.Equal(is.VerifiedAt)) {
+	if was, is := old.Contacts.Phone, r.Contacts.Phone; exists && (was.Number != is.Number || !was.VerifiedAt.Equal(is.VerifiedAt)) {
 		if err := contact.Void(ctx, i.Store, r.Account.ID, now); err != nil {
 			return Change{}, err
 		}
 	}
 	change := Change{Line: p.Line, Who: p.Masked(), ID: r.Account.ID, Created: created, Members: changed}
-	return change, i.record(ctx, change, old.TwoFactor, r.Account.TwoFactor, now)
+	return change, i.record(ctx, change, old.Account.TwoFactor, r.Account.TwoFactor, now)
 }
 
 // merge is what is stored of a person after the file.

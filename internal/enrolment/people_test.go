@@ -119,6 +119,7 @@ type registry struct {
 	retries   int
 	fail      error
 	voided    []string
+	meanwhile func() // before the person is taken
 }
 
 func (r *registry) VoidProofs(_ context.Context, id account.ID, _ time.Time) error {
@@ -140,8 +141,11 @@ func (r *registry) AccountByNationalID(_ context.Context, n account.NationalID) 
 	return account.Account{}, fault.ErrNotFound
 }
 
-func (r *registry) Contacts(_ context.Context, id account.ID) (contact.Contacts, error) {
-	return r.people[id].Contacts, nil
+func (r *registry) PersonRecord(_ context.Context, id account.ID, take bool) (Record, error) {
+	if take && r.meanwhile != nil {
+		r.meanwhile()
+	}
+	return r.people[id], nil
 }
 
 func (r *registry) SavePerson(_ context.Context, next Record) (changed []string, created bool, err error) {
@@ -289,6 +293,28 @@ func TestImporter_AllOrNothing(t *testing.T) {
 	}
 	if _, err := i.Apply(t.Context(), []PersonFile{{}}, registered); err == nil {
 		t.Error("a person without ID number was applied")
+	}
+}
+
+// What somebody else changes between the look and the taking is merged with the file, not overwritten by what was read before.
+func TestImporter_Meanwhile(t *testing.T) {
+	r, i := newImporter(t)
+	report, _ := applyPeople(t, i, ayse)
+	id := report.Changes[0].ID
+	blocked := registered.Add(time.Hour)
+	r.meanwhile = func() {
+		p := r.people[id]
+		p.Contacts.Phone.BlockedAt, p.Account.Version = blocked, 7
+		r.people[id] = p
+	}
+	applyPeople(t, i, `[{"national_id":"10000000146","kind":"citizen","given_name":"Ayşe Nur","phone":"+905550000001","phone_grade":"id_verified"}]`)
+	if p := r.people[id]; !p.Contacts.Phone.BlockedAt.Equal(blocked) || p.Account.Version != 7 || p.Person.GivenName != "Ayşe Nur" {
+		t.Errorf("%+v", p)
+	}
+	// Who is not changed by the file is not taken.
+	r.meanwhile = func() { t.Error("taken") }
+	if _, text := applyPeople(t, i, `[{"national_id":"10000000146","kind":"citizen","given_name":"Ayşe Nur"}]`); !strings.Contains(text, "unchanged") {
+		t.Error(text)
 	}
 }
 

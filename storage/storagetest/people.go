@@ -1,6 +1,7 @@
 package storagetest
 
 import (
+	"errors"
 	"reflect"
 	"slices"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	"github.com/kapi-id/kapi/internal/account"
 	"github.com/kapi-id/kapi/internal/acr"
 	"github.com/kapi-id/kapi/internal/contact"
+	"github.com/kapi-id/kapi/internal/enrolment"
 	"github.com/kapi-id/kapi/internal/fault"
 	"github.com/kapi-id/kapi/internal/secret"
 	"github.com/kapi-id/kapi/internal/session"
@@ -62,6 +64,7 @@ func accounts(t *testing.T, b *backend) {
 
 	// The same again changes nothing; a difference is named without its value and written.
 	r.Account.TwoFactor, r.Account.TwoFactorSince, r.Account.Locale = true, Start.Add(2*time.Hour), "en"
+	r.Account.Version = got.Version
 	changed, created, err := db.SavePerson(bg, r)
 	ok(t, err)
 	if created || len(changed) > 0 {
@@ -195,5 +198,75 @@ func sessions(t *testing.T, b *backend) {
 	idle := Session(t, db, r.Account.ID)
 	if list, _ = db.SessionsOf(bg, r.Account.ID, idle.SeenAt.Add(session.Idle)); len(list) != 0 {
 		t.Error("an idle session counts as living")
+	}
+}
+
+// personTaken: kapi person apply writes over nothing that is changed at the same moment.
+func personTaken(t *testing.T, b *backend) {
+	db := b.db
+	for n := range 15 {
+		r := Person(t, db)
+		id, blocked := r.Account.ID, Start.Add(time.Duration(n+1)*time.Minute)
+		i := enrolment.Importer{Store: db, Audit: db, Actor: "cli"}
+		file := enrolment.PersonFile{Person: r.Person, Contacts: contact.Contacts{Email: contact.Email{Address: "new@example.org"}}, Locale: "en"}
+		file.Person.GivenName = "Another"
+		_, errs := together(3, func(who int) error {
+			switch who {
+			case 0:
+				return db.ChangeContacts(bg, id, func(c *contact.Contacts) error { c.Phone.BlockedAt = blocked; return nil })
+			case 1:
+				a, err := db.Account(bg, id)
+				a.TwoFactor, a.TwoFactorSince = true, blocked
+				return errors.Join(err, db.UpdateAccount(bg, a))
+			}
+			_, err := i.Apply(bg, []enrolment.PersonFile{file}, blocked)
+			return err
+		})
+		for _, err := range errs {
+			want(t, "at the same moment", err, fault.ErrConflict)
+		}
+		c, err := db.Contacts(bg, id)
+		ok(t, err)
+		a, err := db.Account(bg, id)
+		ok(t, err)
+		p, err := db.Person(bg, id)
+		ok(t, err)
+		if !c.Phone.BlockedAt.Equal(blocked) {
+			t.Fatalf("round %d: the block is gone: %+v", n, c)
+		}
+		done := map[bool]int{true: 1}
+		if got := done[a.TwoFactor] + done[p.GivenName == "Another"] + len(errs); got != 2 {
+			t.Fatalf("round %d: two-factor %v, %q, errors %v", n, a.TwoFactor, p.GivenName, errs)
+		}
+	}
+}
+
+// phoneWithTwoFactor: two-factor authentication and the phone it needs cannot part at one moment.
+func phoneWithTwoFactor(t *testing.T, b *backend) {
+	r := Person(t, b.db)
+	before, err := b.db.PersonRecord(bg, r.Account.ID, false)
+	ok(t, err)
+	switched := before.Account
+	switched.TwoFactor, switched.TwoFactorSince = true, Start
+	ok(t, b.db.UpdateAccount(bg, switched))
+	for name, change := range map[string]func(*enrolment.Record){
+		"the phone": func(r *enrolment.Record) {
+			r.Contacts.Phone = contact.Phone{Number: "+905550000002", Grade: contact.Declared}
+		},
+		"two-factor": func(r *enrolment.Record) {},
+		"the locale": func(r *enrolment.Record) {
+			r.Account.TwoFactor, r.Account.TwoFactorSince, r.Account.Locale = true, Start, "en"
+		},
+	} {
+		stale := before
+		change(&stale)
+		_, _, err := b.db.SavePerson(bg, stale)
+		want(t, name+" of an account that was changed meanwhile", err, fault.ErrConflict)
+	}
+	if a, err := b.db.Account(bg, r.Account.ID); err != nil || !a.TwoFactor || a.Locale != r.Account.Locale {
+		t.Errorf("%+v %v", a, err)
+	}
+	if _, err := b.db.PersonRecord(bg, "", true); !errors.Is(err, fault.ErrNotFound) {
+		t.Errorf("nobody: %v", err)
 	}
 }

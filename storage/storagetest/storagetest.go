@@ -102,7 +102,7 @@ func Run(t *testing.T, url func(testing.TB) string) {
 		run  func(*testing.T, *backend)
 	}{
 		{"Accounts", accounts},
-		{"Renumbered", renumbered},
+		{"Renumbered", renumbered}, {"PersonTaken", personTaken}, {"PhoneWithTwoFactor", phoneWithTwoFactor},
 		{"Sessions", sessions}, {"SessionsByID", sessionsByID}, {"SessionsHeld", sessionsHeld}, {"ProofsVoided", proofsVoided},
 		{"SessionAsJudged", sessionAsJudged}, {"NoSessionOutlivesTheEnd", noSessionOutlivesTheEnd},
 		{"Transactions", transactions},
