@@ -11,7 +11,10 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/kapi-id/kapi/internal/account"
+	"github.com/kapi-id/kapi/internal/audit"
 	"github.com/kapi-id/kapi/internal/fault"
+	"github.com/kapi-id/kapi/internal/throttle"
 	"github.com/kapi-id/kapi/internal/web"
 )
 
@@ -77,6 +80,7 @@ var titles = map[string]string{
 	"clock":       "The clock of the device is wrong by more than a minute.",
 	"replayed":    "This request was made before.",
 	"blocked":     "The device is blocked, because its key may have been copied.",
+	"held":        "The ways to sign in cannot be changed before the time in until.",
 	"two_factor":  "Two-factor authentication is off.",
 	"unknown":     "There is no such thing.",
 	"decided":     "The request was decided already.",
@@ -311,14 +315,34 @@ func (f *Factor) showMe(c call) (int, any, error) {
 	return http.StatusOK, v, nil
 }
 
+// leave is what the device may change by itself, as at the page of its owner but for the fresh sign-in, for which the key stands: it takes
+// away its own say, in a moment in which that may be taken away, and everybody is told.
 func (f *Factor) leave(c call) (int, any, error) {
 	if len(c.body) > 0 {
 		return 0, nil, refuse(http.StatusBadRequest, "malformed")
 	}
 	err := f.kit.Atomically(c.Context(), func(ctx context.Context) error {
+		if err := f.mayLeave(ctx, c.device.Account); err != nil {
+			return err
+		}
 		return f.remove(ctx, c.device, "device", c.moment)
 	})
 	return http.StatusNoContent, nil, err
+}
+
+func (f *Factor) mayLeave(ctx context.Context, id account.ID) error {
+	if f.opts.Held == nil {
+		return nil
+	}
+	err := f.opts.Held(ctx, id)
+	if err == nil || fault.KindOf(err) != fault.Denied {
+		return err
+	}
+	r := refuse(http.StatusForbidden, "held")
+	if until, ok := fault.Of(err).Args["time"].(time.Time); ok {
+		r.more = map[string]any{"until": stamp(until)}
+	}
+	return r
 }
 
 func (f *Factor) setPush(c call) (int, any, error) {
@@ -330,15 +354,24 @@ func (f *Factor) setPush(c call) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
+	moved := false
 	err = f.change(c.Context(), c.device.Account, func(d *device) error {
 		if d.ID != c.device.ID {
 			return fault.ErrNotFound
 		}
+		moved = !same(d.Push, where)
 		d.Push, d.Gone = where, false
 		return nil
+	}, func(ctx context.Context) error {
+		if !moved {
+			return nil
+		}
+		return f.record(ctx, c.moment, audit.FactorChanged, "ok", c.device.Account, map[string]string{"factor": Name, "what": "push", "name": c.device.Name})
 	})
 	return http.StatusNoContent, nil, err
 }
+
+func same(a, b *Subscription) bool { return a == b || a != nil && b != nil && *a == *b }
 
 // subscription is what is kept of one; nil for none.
 func (f *Factor) subscription(s *Subscription) (*Subscription, error) {
@@ -363,7 +396,17 @@ func (f *Factor) view(r request) requestView {
 	return requestView{ID: r.Txn, Challenge: r.Challenge, Number: !r.scanned(), Expires: r.Exp, Time: f.now().Unix()}
 }
 
+// polls of one device: the app asks every three seconds while the list is shown.
+var polls = []throttle.Window{{N: 40, Per: time.Minute}}
+
 func (f *Factor) list(c call) (int, any, error) {
+	wait, err := f.kit.Limits.Hit(c.Context(), "poll:"+c.device.ID, polls)
+	if err != nil {
+		return 0, nil, err
+	}
+	if wait > 0 {
+		return 0, nil, fault.New(fault.Throttled, "").After(wait)
+	}
 	all, err := f.requests(c.Context(), c.device.Account)
 	if err != nil {
 		return 0, nil, err

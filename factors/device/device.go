@@ -25,7 +25,7 @@ const (
 	Image   = 30 * time.Second // a QR code is drawn anew; it is good for twice as long
 
 	mostPushes = 3                // for unknown browsers, in pushWindow
-	mostKnown  = 6                // for known ones
+	mostKnown  = 6                // for known ones; see mayPush
 	pushWindow = 10 * time.Minute //
 	mostOpen   = 5                // requests that wait for one person, from known browsers and from others
 	refresh    = 20 * time.Second // of the page without a script
@@ -54,6 +54,10 @@ type Options struct {
 	// Leaving says when somebody said that a person's device is lost, and when it goes because of that; zero = nobody did. nil =
 	// nobody can.
 	Leaving func(ctx context.Context, id account.ID) (said, goes time.Time, err error)
+	// Held says why the ways to sign in may not be changed now, as a fault.Denied with its end as "time"; nil = they may, always if Held is.
+	Held func(ctx context.Context, id account.ID) error
+	// Stands says whether the session in which a pairing code was made (factors.Try.Binding) is still there; nil = nobody asks.
+	Stands func(ctx context.Context, binding string) (bool, error)
 }
 
 // Factor is the registered device.
@@ -196,9 +200,9 @@ func (f *Factor) leaving(ctx context.Context, d device) (said, goes time.Time, e
 	return said, goes, nil
 }
 
-// change writes what fn makes of the record and the credential of the person's device, whatever else moves meanwhile.
-// fault.ErrNotFound if there is none.
-func (f *Factor) change(ctx context.Context, id account.ID, fn func(*device) error) error {
+// change writes what fn makes of the record and the credential of the person's device, whatever else moves meanwhile. said, if anything,
+// is said of it before, in the same commit. fault.ErrNotFound if there is none.
+func (f *Factor) change(ctx context.Context, id account.ID, fn func(*device) error, said func(context.Context) error) error {
 	for range 20 {
 		o, err := f.owned(ctx, id)
 		if err != nil {
@@ -210,7 +214,15 @@ func (f *Factor) change(ctx context.Context, id account.ID, fn func(*device) err
 		if err := fn(&o.device); err != nil {
 			return err
 		}
-		if err := f.save(ctx, o.device); !errors.Is(err, fault.ErrConflict) {
+		err = f.kit.Atomically(ctx, func(ctx context.Context) error {
+			if said != nil {
+				if err := said(ctx); err != nil {
+					return err
+				}
+			}
+			return f.save(ctx, o.device)
+		})
+		if !errors.Is(err, fault.ErrConflict) {
 			return err
 		}
 	}

@@ -94,7 +94,7 @@ func (f *Factor) manage(ctx context.Context, try factors.Try) (v ManageView, o o
 	}
 	v = ManageView{
 		On: d.ID != "", Blocked: d.ID != "" && d.State != active, Name: d.Name, Platform: d.Platform, Since: d.CreatedAt, Used: d.used(),
-		Lost: !goes.IsZero(), Removal: goes, Unreachable: d.Gone, Possible: a.TwoFactor, Free: d.ID == "" || mayReplace(try.Proven),
+		Lost: !goes.IsZero(), Removal: goes, Unreachable: d.Gone, Possible: a.TwoFactor, Free: d.State != active || mayReplace(try.Proven),
 	}
 	if o.log.paused(f.now()) {
 		v.Paused = second(o.log.Paused)
@@ -104,7 +104,8 @@ func (f *Factor) manage(ctx context.Context, try factors.Try) (v ManageView, o o
 
 // mayReplace says whether a session that was proven like this may take the device away at once: with the device's own approval, a
 // backup code, a key app, a security key, or a strong first factor. A code that came by the phone line is not enough, since a line
-// can be taken over; such a removal is held back for a day.
+// can be taken over; such a removal is held back for a day. It is asked for a device that has a say only: one that is blocked withstands nobody,
+// since codes go to the phone again, so that its owner, who may have nothing else, replaces it as if there were none.
 func mayReplace(proven []factors.Proof) bool {
 	for _, p := range proven {
 		if p.Level == acr.High || p.Stage == factors.Second && p.Channel != factors.Phone {
@@ -152,7 +153,7 @@ func (f *Factor) pairPage(ctx context.Context, try factors.Try, v ManageView, o 
 	case !v.Free:
 		return factors.Result{}, errHeld
 	}
-	code, until, err := f.openPairing(ctx, try.Account, pairing{Replaces: o.device.ID})
+	code, until, err := f.openPairing(ctx, try.Account, pairing{Replaces: o.device.ID, In: try.Binding})
 	if err != nil {
 		return factors.Result{}, err
 	}

@@ -1,6 +1,7 @@
 package device
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/base32"
@@ -30,6 +31,7 @@ var errTaken = errors.New("device: the person has a registered device")
 // pairing is what a pairing code stands for.
 type pairing struct {
 	Replaces string `json:"replaces,omitempty"` // the device that goes; "" = there was none
+	In       string `json:"in,omitempty"`       // the session that made it, as factors.Try.Binding
 }
 
 // letters without I, L, O and U (Crockford): nobody reads one for another.
@@ -205,6 +207,12 @@ func (f *Factor) enter(ctx context.Context, code string, rec record, m moment) (
 	var p pairing
 	if err := strict(t.Data, &p); err != nil {
 		return d, false, err
+	}
+	// Whoever ends the sessions of a person closes the codes too, but for one that was made in that moment.
+	if p.In != "" && f.opts.Stands != nil {
+		if yes, err := f.opts.Stands(ctx, p.In); err != nil || !yes {
+			return d, false, cmp.Or(err, errUnknown)
+		}
 	}
 	d.record = rec
 	d.Credential = factors.Credential{ID: uuid.NewString(), Account: t.Account, Handle: deviceOf(t.Account), State: active}

@@ -156,7 +156,9 @@ func recent(sent []int64, now time.Time) []int64 {
 
 // mayPush counts a push, or says that none may go out: there is nowhere to push to, or there were too many. The fourth for unknown
 // browsers within ten minutes stops pushes for them for an hour (row D3); who sits at a browser that the person used
-// before is not made to pay for that.
+// before is not made to pay for that. Known browsers have a count of their own, twice as high: a person at home tries again, on a second
+// machine too, and whoever can make one push has got past the password and, once, the second step there. It is a limit without a pause: the hour
+// would be the attacker's to spend, for the price of one stolen known browser, and Mobile Approval shows the request all the same.
 func (f *Factor) mayPush(ctx context.Context, try factors.Try, d device) (yes bool, err error) {
 	if d.Push == nil || d.Gone || f.kit.Push == nil {
 		return false, nil
@@ -256,7 +258,7 @@ func (f *Factor) Gone(ctx context.Context, id account.ID, to string) error {
 		}
 		d.Gone = true
 		return nil
-	})
+	}, nil)
 	if errors.Is(err, fault.ErrNotFound) {
 		return nil
 	}

@@ -29,7 +29,7 @@ const (
 	ClientRefused     Name = "client.refused"      // client authentication failed
 	FactorSetUp       Name = "factor.set_up"       // a second factor was set up; Details factor, name
 	FactorRemoved     Name = "factor.removed"      // Details factor, name, reason
-	FactorChanged     Name = "factor.changed"      // renamed, renewed; Details factor, what
+	FactorChanged     Name = "factor.changed"      // renamed, renewed, replaced, push; Details factor, what
 	FactorUsed        Name = "factor.used"         // a code of a list was used; Details factor, left
 	DeviceApproved    Name = "device.approved"     // the registered device said yes; Details service, action
 	DeviceDenied      Name = "device.denied"       // it said no; Details reason (cancel, not_me, number)

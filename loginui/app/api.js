@@ -7,7 +7,7 @@ export class Refused extends Error {
   constructor(status, problem, after) {
     const word = String(problem?.type ?? "").replace("urn:kapi:device:", "") || "unavailable";
     super(word);
-    Object.assign(this, { status, word, after: after ? Number(after) : 0, link: problem?.link });
+    Object.assign(this, { status, word, after: after ? Number(after) : 0, link: problem?.link, until: problem?.until });
   }
 }
 

@@ -7,7 +7,7 @@ const actions = { signin: "actionSignin", two_factor: "actionTwoFactor", change:
 
 export const approvals = ({ api, refused }) => {
   const shown = new Map(); // by id: {node, request, challenge}
-  let door = "list", timer = 0, ticker = 0, open = false, asking = false;
+  let door = "list", timer = 0, ticker = 0, open = false, asking = false, rest = 0;
 
   const drop = (id) => {
     shown.get(id)?.node.remove();
@@ -79,7 +79,7 @@ export const approvals = ({ api, refused }) => {
   };
 
   const look = async () => {
-    if (asking || document.hidden) return;
+    if (asking || document.hidden || Date.now() < rest) return;
     asking = true;
     try {
       const list = await api.requests();
@@ -90,7 +90,8 @@ export const approvals = ({ api, refused }) => {
       if (fresh.length) say(word("saidNew"), { seen: false });
       $("no-requests").hidden = shown.size > 0;
     } catch (error) {
-      if (!(await refused(error)) && error.word !== "offline") say(sentence(error));
+      if (error.word === "many") rest = Date.now() + error.after * 1000; // asked too often, as by two windows
+      else if (!(await refused(error)) && error.word !== "offline") say(sentence(error));
     } finally {
       asking = false;
     }

@@ -18,11 +18,12 @@ export const say = (text, { seen = true } = {}) => {
 };
 
 const errors = {
-  offline: "errOffline", unavailable: "errUnavailable", internal: "errUnavailable", unproven: "errUnproven", clock: "errClock", blocked: "errBlocked",
+  offline: "errOffline", unavailable: "errUnavailable", internal: "errUnavailable", unproven: "errUnproven", clock: "errClock", blocked: "errBlocked", held: "errHeld",
   two_factor: "errTwoFactor", unknown: "errUnknown", decided: "errDecided", scanned: "errScanned", registered: "errRegistered", over: "errOver",
   number: "errNumber", many: "errMany", malformed: "errUnavailable", statement: "errDecided", replayed: "errUnavailable",
 };
-export const sentence = (refused) => word(errors[refused?.word] ?? (refused?.status === undefined ? "errStorage" : "errUnavailable"));
+export const sentence = (refused) => word(errors[refused?.word] ?? (refused?.status === undefined ? "errStorage" : "errUnavailable"),
+  refused?.until ? { date: moment(refused.until) } : {});
 
 export const moment = (at) => new Date(at).toLocaleString(lang, { ...zone, dateStyle: lang === "tr" ? "short" : "medium", timeStyle: "short" });
 export const clock = (at) => new Date(at).toLocaleTimeString(lang, { ...zone, hour: "2-digit", minute: "2-digit" });

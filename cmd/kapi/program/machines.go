@@ -13,6 +13,7 @@ import (
 	"github.com/kapi-id/kapi/factors"
 	"github.com/kapi-id/kapi/factors/device"
 	"github.com/kapi-id/kapi/internal/account"
+	"github.com/kapi-id/kapi/internal/acr"
 	"github.com/kapi-id/kapi/internal/enrolment"
 	"github.com/kapi-id/kapi/internal/fault"
 )
@@ -44,6 +45,17 @@ func (x *opened) devices() device.Options {
 				err = nil
 			}
 			return h.CreatedAt, h.Due, err
+		},
+		Held: func(ctx context.Context, id account.ID) error {
+			return (&enrolment.Holds{Store: x.db, Now: x.now}).Held(ctx, id, acr.Low) // the device is one factor
+		},
+		Stands: func(ctx context.Context, binding string) (bool, error) {
+			id, _ := strings.CutPrefix(binding, "enrol:")
+			s, err := x.db.SessionByID(ctx, id)
+			if errors.Is(err, fault.ErrNotFound) {
+				return false, nil
+			}
+			return err == nil && s.Alive(x.now()), err
 		},
 	}
 }

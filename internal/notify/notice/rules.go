@@ -75,6 +75,7 @@ var rules = []rule{
 	{Name: audit.TwoFactorOff, Key: "notice.two_factor_off", By: everybody, Do: doNotMe},
 	{Name: audit.FactorSetUp, Key: "notice.factor_set_up", By: everybody, Do: doNotMe},
 	{Name: audit.FactorRemoved, Key: "notice.factor_removed", By: everybody, Do: doNotMe},
+	{Name: audit.FactorChanged, Has: map[string]string{"what": "push"}, Key: "notice.device_push", By: everybody, Do: doNotMe},
 	{Name: audit.FactorChanged, Key: "notice.factor_changed", By: everybody, Do: doNotMe},
 	{Name: audit.FactorUsed, Has: map[string]string{"left": "0"}, Key: "notice.factor_few", By: everybody, Do: doNotMe},
 	{Name: audit.FactorUsed, Has: map[string]string{"left": "1"}, Key: "notice.factor_few", By: everybody, Do: doNotMe},

@@ -107,6 +107,8 @@ func TestRuleFor(t *testing.T) {
 		{person(audit.SigninCompleted, "ok", "place", "new"), "notice.new_place"},
 		{person(audit.DeviceDenied, "ok", "reason", "not_me"), "notice.device_not_me"},
 		{person(audit.DeviceDenied, "ok", "reason", "cancel"), ""},
+		{person(audit.FactorChanged, "ok", "what", "push"), "notice.device_push"},
+		{person(audit.FactorChanged, "ok", "what", "renamed"), "notice.factor_changed"},
 		{person(audit.AccessChanged, "ok", "state", "open"), "notice.access_opened"},
 		{person(audit.AccessChanged, "ok", "state", "closed"), "notice.access_closed"},
 		{person("no.such", "ok"), ""},
