@@ -133,7 +133,9 @@ type Reader interface {
 // such as an office password. Its Pages hold renew.html. What cannot stand as a new secret is a *fault.Error in the field.
 type Renewer interface {
 	RenewPage(ctx context.Context, try Try) (Page, error)
-	Renew(ctx context.Context, try Try, answer Answer) error
+	// Renew checks and prepares the new secret, outside of any transaction. write stores it if nobody changed the old one since, else
+	// fault.Conflict; it runs, and may run again, inside the transaction that records it and moves the sign-in on.
+	Renew(ctx context.Context, try Try, answer Answer) (write func(context.Context) error, err error)
 }
 
 // Purpose is why a proof is asked for; a code for one purpose is no good for another.

@@ -26,7 +26,7 @@ type Change struct {
 	Alone    bool
 	Services []string // names of what is being entered, which the new one may not hold
 
-	binding string // of the sign-in that renews
+	renews bool // a sign-in that owes a new one
 }
 
 // Prepared is a new password that needs only to be written.
@@ -53,15 +53,12 @@ func (f *Factor) Prepare(ctx context.Context, c Change) (*Prepared, error) {
 	if err := f.mayChange(c, old, found); err != nil {
 		return nil, err
 	}
-	next := record{By: c.binding}
+	next := record{}
 	if found {
 		if err := f.isNew(c, old); err != nil {
 			return nil, err
 		}
 		next.Past = f.past(old)
-		if c.repeats(old) {
-			next.Past = f.keep(old.Past)
-		}
 	}
 	row := old.Credential
 	row.Account, row.Handle = c.Account, string(c.Account)
@@ -102,7 +99,7 @@ func (f *Factor) Check(ctx context.Context, c Change) error {
 
 // mayChange decides whether the one who asks may replace the stored password.
 func (f *Factor) mayChange(c Change, old credential, found bool) error {
-	if c.binding != "" && !f.mayRenew(c, old, found) {
+	if c.renews && !f.mayRenew(old, found) {
 		return errMeanwhile(nil)
 	}
 	if c.WithoutOld {
@@ -125,13 +122,10 @@ func (f *Factor) mayChange(c Change, old credential, found bool) error {
 }
 
 // mayRenew: a temporary password opens one change only. Who still stands on the change page in another browser when it
-// happens, as a thief of the envelope might, is too late; the sign-in that made it may repeat it, since its own next
-// write may have been lost.
-func (f *Factor) mayRenew(c Change, old credential, found bool) bool {
-	return found && old.State != Disabled && (f.due(old, f.now()) || c.repeats(old))
+// happens, as a thief of the envelope might, is too late.
+func (f *Factor) mayRenew(old credential, found bool) bool {
+	return found && old.State != Disabled && f.due(old, f.now())
 }
-
-func (c Change) repeats(old credential) bool { return c.binding != "" && old.By == c.binding }
 
 // isNew refuses the current password, and the past ones where the profile does.
 func (f *Factor) isNew(c Change, old credential) error {
@@ -149,9 +143,6 @@ func (f *Factor) isNew(c Change, old credential) error {
 			return err
 		}
 		if same && i < len(stored) {
-			if c.repeats(old) {
-				continue
-			}
 			return fault.New(fault.Invalid, "password.rule.same").In("new_password")
 		}
 		if same {

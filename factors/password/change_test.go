@@ -114,6 +114,15 @@ func TestFirstPassword(t *testing.T) {
 	}
 }
 
+// renew is Renew and its write.
+func (b *bench) renew(t *testing.T, try factors.Try, password string) error {
+	write, err := b.Renew(t.Context(), try, factors.Answer{"new_password": {password}})
+	if err != nil {
+		return err
+	}
+	return write(t.Context())
+}
+
 // R36, R38: the office password opens the change page only, the chosen one is ready for use.
 func TestTemporaryPassword(t *testing.T) {
 	b := newBench(t, Options{})
@@ -127,25 +136,26 @@ func TestTemporaryPassword(t *testing.T) {
 	if view, ok := page.Data.(RenewView); err != nil || !ok || !view.Temporary || len(view.Rules) == 0 || view.Rules[0].N != 15 {
 		t.Errorf("page %+v, %v", page.Data, err)
 	}
-	renew := func(binding, password string) error {
-		try.Binding = binding
-		return b.Renew(t.Context(), try, factors.Answer{"new_password": {password}})
+	renew := func(password string) error { return b.renew(t, try, password) }
+	wantKey(t, "against the rules", renew("kısa"), "password.rule.length")
+	wantKey(t, "the service's name", renew("vizite sayfasına giderim"), "password.rule.personal")
+	wantKey(t, "the envelope's own", renew("48213"), "password.rule.length")
+	// What is prepared is not there before it is written, and of two that are prepared one is too late.
+	one, err := b.Renew(t.Context(), try, factors.Answer{"new_password": {fresh}})
+	two, also := b.Renew(t.Context(), try, factors.Answer{"new_password": {bad}})
+	if err != nil || also != nil {
+		t.Fatal(err, also)
 	}
-	wantKey(t, "against the rules", renew("t1", "kısa"), "password.rule.length")
-	wantKey(t, "the service's name", renew("t1", "vizite sayfasına giderim"), "password.rule.personal")
-	wantKey(t, "the envelope's own", renew("t1", "48213"), "password.rule.length")
-	if err := renew("t1", fresh); err != nil {
+	if s, _ := b.Describe(t.Context(), ayse); s.State != Temporary {
+		t.Errorf("%s before anything was written", s.State)
+	}
+	if err := one(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := renew("t1", fresh); err != nil {
-		t.Errorf("the same again in the same sign-in, as after a lost write: %v", err)
-	}
+	wantKey(t, "prepared beside it", two(t.Context()), "password.changed_meanwhile")
 	// a second browser stood on the change page with the same envelope
-	wantKey(t, "another sign-in", renew("t2", bad), "password.changed_meanwhile")
-	wantKey(t, "another sign-in, guessing", renew("t2", fresh), "password.changed_meanwhile")
-	if err := renew("", bad); err == nil {
-		t.Error("a renewal without a sign-in")
-	}
+	wantKey(t, "another sign-in", renew(bad), "password.changed_meanwhile")
+	wantKey(t, "another sign-in, guessing", renew(fresh), "password.changed_meanwhile")
 	if p, err := b.signIn(ayse, fresh); err != nil || p.Renew {
 		t.Errorf("the chosen one: %+v, %v", p, err)
 	}
@@ -261,7 +271,7 @@ func TestGatewayWantsANewOneAfterSixMonths(t *testing.T) {
 	if page, err := b.RenewPage(t.Context(), try); err != nil || page.Data.(RenewView).Temporary {
 		t.Errorf("page %+v, %v", page.Data, err)
 	}
-	if err := b.Renew(t.Context(), try, factors.Answer{"new_password": {"Kum7-saat.b"}}); err != nil {
+	if err := b.renew(t, try, "Kum7-saat.b"); err != nil {
 		t.Fatal(err)
 	}
 	if p, err := b.signIn(ayse, "Kum7-saat.b"); err != nil || p.Renew {
@@ -273,7 +283,7 @@ func TestRenewalDoesNotUndoADisabling(t *testing.T) {
 	for _, ready := range []func(*bench){
 		func(*bench) {},
 		func(b *bench) {
-			if err := b.Renew(t.Context(), factors.Try{Binding: "t1", Account: ayse}, factors.Answer{"new_password": {"Kum7-saat.b"}}); err != nil {
+			if err := b.renew(t, factors.Try{Binding: "t1", Account: ayse}, "Kum7-saat.b"); err != nil {
 				t.Fatal(err)
 			}
 		},
@@ -283,7 +293,7 @@ func TestRenewalDoesNotUndoADisabling(t *testing.T) {
 		b.kit.Clock.Advance(365 * 24 * time.Hour)
 		ready(b)
 		disable(t, b)
-		err := b.Renew(t.Context(), factors.Try{Binding: "t1", Account: ayse}, factors.Answer{"new_password": {"Kum7-saat.c"}})
+		err := b.renew(t, factors.Try{Binding: "t1", Account: ayse}, "Kum7-saat.c")
 		wantKey(t, "renewal", err, "password.changed_meanwhile")
 	}
 }

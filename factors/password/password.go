@@ -135,7 +135,6 @@ func (f *Factor) Slots() (inUse, queued, all int) {
 // record is the sealed part of a credential.
 type record struct {
 	Hash      string    `json:"hash"`
-	By        string    `json:"by,omitempty"`   // the sign-in whose forced change made it
 	Long      bool      `json:"long"`           // long enough to stand without two-factor authentication
 	Past      []string  `json:"past,omitempty"` // hashes of earlier ones, newest first, where the profile forbids them
 	ChangedAt time.Time `json:"changed"`

@@ -6,7 +6,6 @@ import (
 
 	"github.com/kapi-id/kapi/factors"
 	"github.com/kapi-id/kapi/internal/account"
-	"github.com/kapi-id/kapi/internal/fault"
 )
 
 // RenewView is the Data of renew.html.
@@ -28,14 +27,14 @@ func (f *Factor) RenewPage(ctx context.Context, try factors.Try) (factors.Page, 
 	return factors.Page{Data: RenewView{Rules: f.Rules(twoFactor), Temporary: s.State == Temporary}}, nil
 }
 
-// Renew takes the field "new_password" in place of a password that may not stay, just proven in the same sign-in. The
-// same new one again, as after a lost write, is no error for the sign-in that set it.
-func (f *Factor) Renew(ctx context.Context, try factors.Try, answer factors.Answer) error {
-	if try.Binding == "" {
-		return fault.New(fault.Internal, "")
+// Renew takes the field "new_password" in place of a password that may not stay, just proven in the same sign-in.
+func (f *Factor) Renew(ctx context.Context, try factors.Try, answer factors.Answer) (func(context.Context) error, error) {
+	c := Change{Account: try.Account, New: answer.Get("new_password"), WithoutOld: true, Services: []string{try.Service}, renews: true}
+	p, err := f.Prepare(ctx, c)
+	if err != nil {
+		return nil, err
 	}
-	c := Change{Account: try.Account, New: answer.Get("new_password"), WithoutOld: true, Services: []string{try.Service}, binding: try.Binding}
-	return f.Change(ctx, c)
+	return p.Write, nil
 }
 
 // PersonOf makes a Person of what the registry and the contacts say.

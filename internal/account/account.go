@@ -127,6 +127,6 @@ type Store interface {
 	Account(ctx context.Context, id ID) (Account, error)
 	AccountByNationalID(ctx context.Context, n NationalID) (Account, error)
 	Person(ctx context.Context, id ID) (Person, error)
-	// UpdateAccount writes a if its Version is still the stored one and raises it; else fault.ErrConflict.
+	// UpdateAccount writes a if its Version is still the stored one and raises it by one; else fault.ErrConflict.
 	UpdateAccount(ctx context.Context, a Account) error
 }

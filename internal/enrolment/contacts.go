@@ -53,6 +53,7 @@ type ContactStore interface {
 	contact.Changer
 	Atomically(ctx context.Context, fn func(context.Context) error) error
 	Account(ctx context.Context, id account.ID) (account.Account, error)
+	UpdateAccount(ctx context.Context, a account.Account) error // by version; else fault.ErrConflict
 	AccountByNationalID(ctx context.Context, n account.NationalID) (account.Account, error)
 	Person(ctx context.Context, id account.ID) (account.Person, error)
 	Enqueue(ctx context.Context, m notify.Message) error
@@ -256,6 +257,10 @@ func (c *Contacts) RemovePhone(ctx context.Context, a Asker) error {
 		}
 		if me.TwoFactor {
 			return nil, fault.New(fault.Denied, "contact.phone_needed")
+		}
+		// Its version moves, so that two-factor authentication is not switched on meanwhile on the strength of this number.
+		if err := c.Store.UpdateAccount(ctx, me); err != nil {
+			return nil, err
 		}
 		gone = k.Phone
 		k.NewPhone = contact.Phone{}

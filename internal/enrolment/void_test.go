@@ -137,3 +137,16 @@ func TestRC3_CodesOutliveTheRest(t *testing.T) {
 		t.Errorf("%v %v", right, err)
 	}
 }
+
+// A number is not taken away while two-factor authentication is switched on with it: whoever decided by the account as it was, or by the
+// number, finds a conflict.
+func TestPhoneRemovedBesideTwoFactor(t *testing.T) {
+	w := newHeld(t)
+	was, err := w.db.Account(t.Context(), w.id)
+	w.ok(err)
+	w.ok(w.contacts().RemovePhone(t.Context(), w.strongly()))
+	was.TwoFactor, was.TwoFactorSince = true, w.clock.Now()
+	if err := w.db.UpdateAccount(t.Context(), was); !errors.Is(err, fault.ErrConflict) {
+		t.Errorf("switched on without a phone: %v", err)
+	}
+}

@@ -20,6 +20,7 @@ var Points = []string{
 	"approval-write",  // a yes of the registered device, written, not committed
 	"approval-given",  // committed; the device has no answer
 	"approval-used",   // by the browser that waited; its proof is not stored
+	"renew-write",     // the new password that a sign-in owes, written, not committed
 	"session-write",   // written, not committed
 	"grant-write",     // the authorization code, written, not committed
 	"code-consumed",   // the authorization code, not committed

@@ -368,22 +368,46 @@ func (f *Flow) RenewPage(ctx context.Context, t Transaction, v Visit) (factors.P
 	return p, name, err
 }
 
-// Renew takes the new secret. The factor stores it and its event before the transaction moves: if the second write is
-// lost the person is asked once more, and nothing is let through.
+// Renew takes the new secret. In one commit it is stored, what the old one proved in other sign-ins is void, the record says so, and the
+// transaction moves: a new secret of which nobody heard would be a thief's.
 func (f *Flow) Renew(ctx context.Context, t Transaction, v Visit, answer factors.Answer) (Transaction, Step, Outcome, error) {
 	return f.change(ctx, t, v, Renew, func(s *state) error {
 		r, ok := f.Factors.Get(Next(s.t, s.facts).Offers[0]).(factors.Renewer)
 		if !ok {
 			return fault.New(fault.Internal, "")
 		}
-		if err := r.Renew(ctx, f.try(s, v, s.t.Account), answer); err != nil {
+		write, err := r.Renew(ctx, f.try(s, v, s.t.Account), answer)
+		if err != nil {
 			return err
 		}
-		id, now := s.t.Account, f.Now().UTC().Truncate(time.Microsecond)
-		s.t.Renewed, s.t.Since, s.account.ProofsSince = true, now, now
-		s.changed(func(ctx context.Context) error { return f.Sessions.VoidProofs(ctx, id, now) }, func(ctx context.Context) error {
-			return f.record(ctx, audit.PasswordChanged, "ok", &s.t, v, map[string]string{"reason": "renew"})
-		})
+		as, at := s.account, f.Now().UTC().Truncate(time.Microsecond)
+		if !at.After(as.ProofsSince) { // the moment in the account moves on always
+			at = as.ProofsSince.Add(time.Microsecond)
+		}
+		s.account.Version, s.account.ProofsSince = as.Version+1, at
+		s.t.Renewed, s.t.Since = true, at
+		renewed := s.t
+		s.changed(
+			func(ctx context.Context) error { return f.unchanged(ctx, as) },
+			write,
+			func(ctx context.Context) error { return f.Sessions.VoidProofs(ctx, as.ID, at) },
+			func(context.Context) error { return failpoint.Here("renew-write") },
+			func(ctx context.Context) error {
+				return f.record(ctx, audit.PasswordChanged, "ok", &renewed, v, map[string]string{"reason": "renew"})
+			})
 		return nil
 	})
+}
+
+// unchanged holds an account as it was judged until the commit of ctx, and raises its version: whoever decides about it at the same time
+// by what is changed here, such as whether the password is long enough to stand alone, is told of a conflict.
+func (f *Flow) unchanged(ctx context.Context, as account.Account) error {
+	if err := f.Accounts.UpdateAccount(ctx, as); err != nil {
+		return err
+	}
+	now, err := f.Accounts.Account(ctx, as.ID)
+	if err == nil && !now.ProofsSince.Equal(as.ProofsSince) {
+		return fault.ErrConflict
+	}
+	return err
 }

@@ -48,6 +48,7 @@ func (f *Flow) complete(ctx context.Context, s *state, v Visit) (Outcome, error)
 		}
 		return Outcome{}, err
 	}
+	t.Proofs = slices.Clone(t.Proofs) // what is not committed has not changed the transaction that the page may be shown for again
 	for i := range t.Proofs {
 		t.Proofs[i].Renew = t.Proofs[i].Renew && !t.Renewed
 	}

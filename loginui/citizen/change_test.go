@@ -46,6 +46,7 @@ func TestChangePassword(t *testing.T) {
 			if tt.mend != nil {
 				tt.mend(w)
 			}
+			version := w.accounts[ayse].Version
 			form := b.get("/me/password").shows(200, "Current password", "New password", "At least 15 characters.", "Sign out everywhere else")
 			a := b.submit(form, "/me/password", tt.fields...)
 			changed := tt.status == http.StatusSeeOther
@@ -56,6 +57,10 @@ func TestChangePassword(t *testing.T) {
 			}
 			if got := w.passwords[ayse] == newWord; got != changed {
 				t.Errorf("changed %v, want %v", got, changed)
+			}
+			// Whoever decides at the same time by the old one, such as whether it may stand alone, must find another account.
+			if got := w.accounts[ayse].Version > version; got != changed {
+				t.Errorf("the account moved on %v, want %v", got, changed)
 			}
 			if got := !w.sessions["s2"].EndedAt.IsZero(); got != tt.ended {
 				t.Errorf("other session ended %v, want %v", got, tt.ended)

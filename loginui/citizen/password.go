@@ -125,6 +125,12 @@ func (h *Handler) store(ctx context.Context, m me, c PasswordChange, write func(
 		if a.State != account.Active || c.TwoFactor && !a.TwoFactor {
 			return fault.New(fault.Conflict, "me.changed_meanwhile")
 		}
+		// Its version moves, so that two-factor authentication is not switched off meanwhile on the strength of the old, longer one.
+		if err := h.People.UpdateAccount(ctx, a); errors.Is(err, fault.ErrConflict) {
+			return fault.Wrap(fault.Conflict, "me.changed_meanwhile", err)
+		} else if err != nil {
+			return err
+		}
 		if err := write(ctx); err != nil {
 			return err
 		}

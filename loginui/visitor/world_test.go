@@ -33,7 +33,11 @@ import (
 )
 
 // door is a first factor: the password is "right".
-type door struct{ info factors.Info }
+type door struct {
+	info    factors.Info
+	between func()                      // runs while a new password is made ready
+	write   func(context.Context) error // of the new password; nil = nothing is
+}
 
 func (d *door) Info() factors.Info { return d.info }
 func (d *door) Begin(context.Context, factors.Try) (factors.Challenge, error) {
@@ -55,11 +59,19 @@ func (d *door) Verify(_ context.Context, try factors.Try, a factors.Answer) (fac
 func (d *door) RenewPage(context.Context, factors.Try) (factors.Page, error) {
 	return factors.Page{Data: struct{}{}}, nil
 }
-func (d *door) Renew(_ context.Context, _ factors.Try, a factors.Answer) error {
+func (d *door) Renew(_ context.Context, _ factors.Try, a factors.Answer) (func(context.Context) error, error) {
 	if len(a.Get("new_password")) < 15 {
-		return fault.New(fault.Invalid, "door.short").In("new_password")
+		return nil, fault.New(fault.Invalid, "door.short").In("new_password")
 	}
-	return nil
+	if d.between != nil {
+		d.between()
+	}
+	return func(ctx context.Context) error {
+		if d.write == nil {
+			return nil
+		}
+		return d.write(ctx)
+	}, nil
 }
 func (d *door) Pages() fs.FS {
 	return fstest.MapFS{
@@ -177,7 +189,7 @@ func newWorld(t *testing.T, change ...func(*clients.Client)) *world {
 	if err := w.db.SaveClient(t.Context(), w.client); err != nil {
 		t.Fatal(err)
 	}
-	w.door = &door{factors.Info{Name: "door", Stage: factors.First, Order: 1, Tries: factors.Tries{Free: 5, First: 30 * time.Second, Most: time.Hour}}}
+	w.door = &door{info: factors.Info{Name: "door", Stage: factors.First, Order: 1, Tries: factors.Tries{Free: 5, First: 30 * time.Second, Most: time.Hour}}}
 	w.sms, w.app = &knock{name: "sms", has: true, resend: 28 * time.Second}, &knock{name: "app"}
 	registry, err := factors.NewRegistry(w.door, w.sms, w.app)
 	if err != nil {

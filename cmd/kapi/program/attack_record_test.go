@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/kapi-id/kapi/cmd/kapi/program"
 	"github.com/kapi-id/kapi/internal/testkapi"
@@ -131,6 +132,21 @@ func TestL2_NothingWithoutItsEntry(t *testing.T) {
 		there.Open(k.URL + "/me").See("My account") // still there
 		me(k, t, mehmet, mehmetPassword, "", 0)     // the password is the old one
 
+		own := testkapi.NewBrowser(t)
+		own.Open(rp.URL())
+		signIn(k, own, zeynep, zeynepPassword, "", 0)
+		renew := own.URL.String()
+		heal = failpoint(t, k, db, "INSERT", "audit_pending")
+		fails("a new password that a sign-in owes", send(t, own, http.MethodPost, renew, url.Values{"new_password": {"gökyüzü altında çay"}}))
+		heal()
+		k.Clock.Add(time.Minute)
+		late := testkapi.NewBrowser(t)
+		late.Open(k.URL + "/me")
+		signIn(k, late, zeynep, zeynepPassword, "", 0) // the envelope's is still the one
+		late.See("Choose a new password")
+		own.Open(renew).Submit(map[string]string{"new_password": "gökyüzü altında çay"})
+		rp.Answer(own)
+
 		b.Open(once.URL()).See("Do you want to share your data?")
 		consent := b.URL.String()
 		heal = failpoint(t, k, db, "INSERT", "audit_pending")
@@ -142,5 +158,13 @@ func TestL2_NothingWithoutItsEntry(t *testing.T) {
 		}
 		b.Open(consent).Submit(map[string]string{"consent": "yes"})
 		once.Answer(b)
+
+		list := b.Open(k.URL + "/me/services")
+		heal = failpoint(t, k, db, "INSERT", "audit_pending")
+		fails("a withdrawn consent", send(t, b, http.MethodPost, k.URL+servicePath(t, list, "The once service"), url.Values{}))
+		heal()
+		if n := one[int64](t, db, "SELECT COUNT(*) FROM consents"); n != 1 {
+			t.Errorf("%d consents after a withdrawal without an entry", n)
+		}
 	})
 }

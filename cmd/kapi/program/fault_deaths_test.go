@@ -13,7 +13,7 @@ import (
 )
 
 // deaths are those of TestO1_DeathAtEachPoint beside a sign-in by password and SMS: while a registered device approves, while a person
-// gets a new password, and while somebody signs out.
+// chooses a new password at sign-in or gets one for a forgotten one, and while somebody signs out.
 type deaths struct {
 	*mortal
 	rp      *testkapi.RP
@@ -22,9 +22,13 @@ type deaths struct {
 	written int // messages that a recovery writes
 }
 
+// renewed is how far beside the forgetful those are whose password is the office's.
+const renewed = 10_000
+
 // Points of the deaths, in the order in which each round meets them.
 var (
 	approvals  = []string{"approval-write", "approval-given", "approval-used"}
+	renewals   = []string{"renew-write"}
 	recoveries = []string{"recovery-proven", "recovery-write", "recovery-done"}
 	logouts    = []string{"logout-write", "logout-written"}
 )
@@ -120,6 +124,41 @@ func (d *deaths) approve(point string) {
 	if !slices.Equal(got.AMR, []string{"pwd", "swk", "user", "mca", "mfa"}) || got.ACR != substantial || sessions()-standing != 1 {
 		t.Errorf("%s: amr %v, acr %s, %d sessions", point, got.AMR, got.ACR, sessions()-standing)
 	}
+	d.end()
+}
+
+// renew is a sign-in with a password from the office, which owes a new one: it is stored with its entry in the record and with what else goes
+// with it, or not at all.
+func (d *deaths) renew(point string, person int) {
+	t, k := d.t, d.k
+	t.Helper()
+	const office = "482915"
+	k.People(fmt.Sprintf(`[{"national_id":%q,"kind":"citizen","given_name":"Zeynep","family_name":"Kaya","birthdate":"1978-01-30","locale":"en","password":%q,"password_temporary":true}]`,
+		number(person), office))
+	changed := func() int {
+		return one[int](t, d.db, "SELECT (SELECT count(*) FROM audit_log WHERE name = 'password.changed') + (SELECT count(*) FROM audit_pending WHERE name = 'password.changed')")
+	}
+	d.pass(time.Minute)
+	d.begin(point)
+	entries := changed()
+	b := testkapi.NewBrowser(t)
+	b.Open(d.rp.URL()).Submit(map[string]string{"national_id": number(person), "password": office})
+	page := b.See("Choose a new password").URL.String()
+	if b.Submit(map[string]string{"new_password": newPassword}); b.Status != http.StatusBadGateway {
+		t.Fatalf("%s: %d %s", point, b.Status, b.Text())
+	}
+	d.again(b, page).See("Choose a new password")
+	in := testkapi.NewBrowser(t).Open(k.URL + "/me")
+	in.Submit(map[string]string{"national_id": number(person), "password": office}).See("Choose a new password")
+	if n := changed() - entries; n != 0 {
+		t.Errorf("%s: %d entries of a password that was not stored", point, n)
+	}
+	b.Submit(map[string]string{"new_password": newPassword})
+	d.rp.Answer(b)
+	if n := changed() - entries; n != 1 {
+		t.Errorf("%s: %d entries of a password that was stored once", point, n)
+	}
+	in.Open(k.URL + "/me").Submit(map[string]string{"national_id": number(person), "password": office}).See(wrongSignIn)
 	d.end()
 }
 
@@ -234,6 +273,9 @@ func (d *deaths) signOut(point string, person int) {
 func (d *deaths) round(person int) {
 	for _, point := range approvals {
 		d.approve(point)
+	}
+	for i, point := range renewals {
+		d.renew(point, person+renewed+i)
 	}
 	for i, point := range recoveries {
 		d.recover(point, person+i)
