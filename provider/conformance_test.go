@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"context"
 	"encoding/json"
 	"flag"
 	"net/http"
@@ -12,7 +13,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/kapi-id/kapi/clients"
+	"github.com/kapi-id/kapi/factors"
 	"github.com/kapi-id/kapi/internal/account"
 	"github.com/kapi-id/kapi/internal/acr"
 	"github.com/kapi-id/kapi/internal/signin"
@@ -106,9 +110,11 @@ func TestConformance_Basic(t *testing.T) {
 			flow(k, append(mode, "display", "page", "extra", "foobar")...)
 			flow(k, append(mode, "display", "popup")...)
 		}},
+		// What prompt and max_age do to a session is shown over the whole server: TestConformance_Sessions of the program. Here it is that the
+		// core of sign-in is asked for it, and that nobody else is.
 		{"prompt-login", func(k *kit, mode []string) {
-			if !k.browser().begin(ask("rp-basic", to, append(mode, "prompt", "login")...)).Ask.Login {
-				k.Error("prompt=login is lost")
+			if a := k.browser().begin(ask("rp-basic", to, append(mode, "prompt", "login")...)).Ask; !a.Login || a.Silent || a.Consent || a.SelectAccount {
+				k.Errorf("%+v", a)
 			}
 		}},
 		{"prompt-none-not-logged-in, prompt-none-logged-in", func(k *kit, mode []string) {
@@ -122,13 +128,35 @@ func TestConformance_Basic(t *testing.T) {
 			if got := b.deliver(b.get("/authorize/refused?id="+tx.ID).Result(), to); got.Get("error") != "login_required" {
 				k.Errorf("%v", got)
 			}
-			flow(k, append(mode, "prompt", "none")...)
+			at := k.now()
+			k.s.cfg.Straight = func(ctx context.Context, t signin.Transaction, _ signin.Visit, end func(context.Context, signin.Transaction) error) (bool, error) {
+				if !t.Ask.Silent {
+					k.Error("prompt=none is lost")
+				}
+				t.State, t.Account, t.Ceiling, t.Session, t.SessionEnds = signin.Ready, ayse, acr.High, uuid.NewString(), k.now().Add(time.Hour)
+				t.Proofs = []factors.Proof{k.password(ayse)}
+				t.Proofs[0].At = at
+				return true, end(ctx, t)
+			}
+			k.pass(time.Minute)
+			got := b.deliver(b.authorize(ask("rp-basic", to, append(mode, "prompt", "none")...)).Result(), to)
+			if id := k.claimsOf(k.redeem("rp-basic", to, got.Get("code")).text("id_token")); id["auth_time"] != float64(at.Unix()) {
+				k.Errorf("%v", id)
+			}
 		}},
 		{"max-age-1, max-age-10000", func(k *kit, mode []string) {
-			for _, age := range []string{"1", "10000"} {
-				_, _, id := flow(k, append(mode, "max_age", age)...)
-				if id["auth_time"] == nil {
-					k.Error("no auth_time")
+			for age, want := range map[string]int64{"1": 1, "10000": 10000} {
+				b := k.browser()
+				tx := b.begin(ask("rp-basic", to, append(mode, "max_age", age)...))
+				if tx.Ask.MaxAge == nil || *tx.Ask.MaxAge != want {
+					k.Errorf("max_age=%s became %v", age, tx.Ask.MaxAge)
+				}
+				proven := k.now()
+				b.prove(tx, k.password(ayse))
+				k.pass(time.Second)
+				got := b.deliver(b.get("/authorize/callback?id="+tx.ID).Result(), to)
+				if id := k.claimsOf(k.redeem("rp-basic", to, got.Get("code")).text("id_token")); id["auth_time"] != float64(proven.Unix()) {
+					k.Errorf("%v", id)
 				}
 			}
 		}},

@@ -158,6 +158,9 @@ func (r *RP) Redemption(b *Browser) url.Values {
 	return url.Values{"grant_type": {"authorization_code"}, "code": {r.Left(b).Get("code")}, "redirect_uri": {r.OAuth.RedirectURL}, "code_verifier": {r.pkce}}
 }
 
+// Verifies is the PKCE verifier of the last request.
+func (r *RP) Verifies() string { return r.pkce }
+
 // Verify checks the ID token of a token response.
 func (r *RP) Verify(token *oauth2.Token, nonce string) Tokens {
 	r.T.Helper()
