@@ -211,7 +211,7 @@ func TestR176_ADeviceEnteredMeanwhile(t *testing.T) {
 	if a := second.Me(); a.Status != http.StatusUnauthorized {
 		t.Errorf("two-factor authentication is off and there is a device: %d", a.Status)
 	}
-	if s, err := b.f.Since(t.Context(), account.ID(owner)); err != nil || !s.IsZero() {
-		t.Errorf("since %v, %v", s, err)
+	if id, s, err := b.f.Registered(t.Context(), account.ID(owner)); err != nil || id != "" {
+		t.Errorf("%s since %v, %v", id, s, err)
 	}
 }

@@ -167,10 +167,20 @@ func (f *Factor) pairPage(ctx context.Context, try factors.Try, v ManageView, o 
 	return factors.Result{Template: "pair", Page: factors.Page{Data: p}}, nil
 }
 
-// Since is when the person's device was registered; zero for none.
-func (f *Factor) Since(ctx context.Context, id account.ID) (time.Time, error) {
+// Registered names the person's device and says since when they have it; "" for none.
+func (f *Factor) Registered(ctx context.Context, id account.ID) (string, time.Time, error) {
 	o, err := f.owned(ctx, id)
-	return o.device.CreatedAt, err
+	return o.device.ID, o.device.CreatedAt, err
+}
+
+// DropLost removes a device that was said to be lost, if it is still the person's: another one has taken its place perhaps, and stays. It
+// runs inside a transaction.
+func (f *Factor) DropLost(ctx context.Context, id account.ID, lost string) error {
+	o, err := f.owned(ctx, id)
+	if err != nil || lost == "" || o.device.ID != lost {
+		return err
+	}
+	return f.remove(ctx, o.device, "lost", moment{})
 }
 
 // Drop forgets the device when two-factor authentication goes off (R176), and with it what waits and what was paired. The pairing codes come

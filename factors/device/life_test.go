@@ -261,11 +261,39 @@ func TestLost(t *testing.T) {
 	wants(t, "gone", b.dev.Me(), 401, "unproven")
 }
 
+// Only the one that was meant goes, and its going is recorded once.
+func TestOnlyTheLostDeviceGoes(t *testing.T) {
+	b := newBench(t)
+	removed := func() (n int) {
+		for _, e := range b.kit.Record.Events(audit.FactorRemoved) {
+			if n++; e.Details["reason"] != "lost" {
+				t.Errorf("%+v", e)
+			}
+		}
+		return n
+	}
+	for _, id := range []string{"", "another"} {
+		if err := b.f.DropLost(t.Context(), owner, id); err != nil {
+			t.Fatal(err)
+		}
+		wants(t, "dropped "+id, b.dev.Me(), 200, "")
+	}
+	for range 2 {
+		if err := b.f.DropLost(t.Context(), owner, b.dev.ID); err != nil {
+			t.Fatal(err)
+		}
+		wants(t, "gone", b.dev.Me(), 401, "unproven")
+	}
+	if n := removed(); n != 1 {
+		t.Errorf("recorded %d times", n)
+	}
+}
+
 func TestOwner(t *testing.T) {
 	b := newBench(t)
 	try := factors.Try{Binding: "enrol:s1", Account: owner, Proven: strong}
-	if at, err := b.f.Since(t.Context(), owner); err != nil || !at.Equal(factortest.Start) {
-		t.Errorf("since %v %v", at, err)
+	if id, at, err := b.f.Registered(t.Context(), owner); err != nil || id != b.dev.ID || !at.Equal(factortest.Start) {
+		t.Errorf("%s since %v %v", id, at, err)
 	}
 	s, err := b.f.Standing(t.Context(), owner)
 	if err != nil || !s.On || s.Name != "Ayşe's phone" || s.Key != "device.line" || !s.Since.Equal(factortest.Start) || !s.Used.IsZero() {

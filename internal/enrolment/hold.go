@@ -2,11 +2,8 @@ package enrolment
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
-	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -87,12 +84,15 @@ type HoldStore interface {
 	VoidTickets(ctx context.Context, id account.ID, at time.Time) error
 }
 
-// Remover takes away what a person has of a factor; a factors.Dropper is one. It runs inside a transaction.
-type Remover interface {
-	Drop(ctx context.Context, id account.ID) error
+// Devices are the registered devices of people.
+type Devices interface {
+	// Registered names the device that a person has now, and says since when; "" for none.
+	Registered(ctx context.Context, id account.ID) (device string, since time.Time, err error)
+	// DropLost takes that one device away, if it is still the person's, with its record; it runs inside a transaction.
+	DropLost(ctx context.Context, id account.ID, device string) error
 }
 
-// Holds places, undoes and carries out. Every field is required but Device and DeviceSince.
+// Holds places, undoes and carries out. Every field is required but Devices.
 type Holds struct {
 	Store    HoldStore
 	Contacts contact.Changer
@@ -104,13 +104,11 @@ type Holds struct {
 	}
 	// DisablePassword switches the password off; it runs inside a transaction.
 	DisablePassword func(ctx context.Context, id account.ID) error
-	Device          Remover // nil where there are no registered devices
-	// DeviceSince says since when the person has the device that is registered now; zero for none.
-	DeviceSince func(ctx context.Context, id account.ID) (time.Time, error)
-	Notices     HoldNotices
-	Audit       audit.Recorder
-	MAC         func(parts ...string) []byte
-	Now         func() time.Time
+	Devices         Devices // nil where there are none
+	Notices         HoldNotices
+	Audit           audit.Recorder
+	MAC             func(parts ...string) []byte
+	Now             func() time.Time
 }
 
 // Held says whether the person's factors may not be changed now: a fault that names the time, nil where they may. A session proven by
@@ -141,12 +139,11 @@ func (h *Holds) Recovered(ctx context.Context, id account.ID, e audit.Event) err
 	if errors.Is(err, fault.ErrNotFound) {
 		return nil
 	}
-	if err != nil || h.DeviceSince == nil {
+	if err != nil {
 		return err
 	}
 	// A hold placed anew is younger than a device that was registered since it was said; that one is not the one that goes.
-	since, err := h.DeviceSince(ctx, id)
-	if err != nil || since.IsZero() || since.After(lost.CreatedAt) {
+	if device, err := h.said(ctx, lost); err != nil || device == "" {
 		return err
 	}
 	return h.place(ctx, Hold{Account: id, What: HoldDevice, Due: now.Add(2 * HoldLife)}, e)
@@ -394,69 +391,26 @@ func (h *Holds) carryOut(ctx context.Context, p Hold, now time.Time) error {
 	})
 }
 
-// dropDevice removes the device that was there when it was said to be lost; one that was registered since stays.
+// dropDevice removes the device that was there when it was said to be lost; one that was registered since stays, and one that takes its
+// place in this very moment. The removal is recorded where it is done.
 func (h *Holds) dropDevice(ctx context.Context, p Hold) error {
-	if h.Device == nil || h.DeviceSince == nil {
-		return nil
-	}
-	since, err := h.DeviceSince(ctx, p.Account)
-	if err != nil || since.IsZero() || since.After(p.CreatedAt) {
+	device, err := h.said(ctx, p)
+	if err != nil || device == "" {
 		return err
 	}
-	if err := h.Device.Drop(ctx, p.Account); err != nil {
-		return err
+	return h.Devices.DropLost(ctx, p.Account, device)
+}
+
+// said names the device that a hold is about, "" where it is gone.
+func (h *Holds) said(ctx context.Context, p Hold) (string, error) {
+	if h.Devices == nil {
+		return "", nil
 	}
-	return h.record(ctx, audit.FactorRemoved, p, audit.Event{}, map[string]string{"factor": "device", "reason": "lost"})
+	device, since, err := h.Devices.Registered(ctx, p.Account)
+	if err != nil || since.After(p.CreatedAt) {
+		return "", err
+	}
+	return device, nil
 }
 
 func (h *Holds) now() time.Time { return h.Now().UTC().Truncate(time.Microsecond) }
-
-func (h *Holds) codeMAC(id account.ID, code string) []byte { return h.MAC("hold", string(id), code) }
-
-// holdLetters cannot be taken for one another: 30 of them, so that eight are 39 bits.
-const holdLetters = "ABCDEFGHJKMNPQRSTVWXYZ23456789"
-
-const holdCode = 8
-
-func newHoldCode() string {
-	var b strings.Builder
-	for b.Len() < holdCode {
-		var r [1]byte
-		rand.Read(r[:])
-		if n := int(r[0]); n < 256/len(holdLetters)*len(holdLetters) { // no letter is likelier than another
-			b.WriteByte(holdLetters[n%len(holdLetters)])
-		}
-	}
-	return b.String()
-}
-
-// HoldCode reads a code as people type it: small letters, spaces, dashes; "" for what is none.
-func HoldCode(s string) string {
-	if len(s) > 64 {
-		return ""
-	}
-	var b strings.Builder
-	for _, r := range s {
-		switch {
-		case r == 'ı' || r == 'İ':
-			return ""
-		case r >= 'a' && r <= 'z':
-			r += 'A' - 'a'
-		case r == ' ' || r == '-' || r == '\t':
-			continue
-		}
-		if r > 'Z' || !strings.ContainsRune(holdLetters, r) {
-			return ""
-		}
-		b.WriteRune(r)
-	}
-	if b.Len() != holdCode {
-		return ""
-	}
-	return b.String()
-}
-
-// UndoLink is where a hold is undone: at the configured address, whatever a request said of its host.
-func UndoLink(issuer, token string) string {
-	return issuer + "/undo?" + url.Values{"link": {token}}.Encode()
-}

@@ -42,10 +42,12 @@ type held struct {
 	dropping error
 }
 
-func newHeld(t testing.TB) *held {
+func newHeld(t testing.TB) *held { return newHeldOver(t, storagetest.SQLiteURL(t)) }
+
+func newHeldOver(t testing.TB, database string) *held {
 	t.Helper()
 	w := &held{t: t, clock: storagetest.NewClock()}
-	w.db = storagetest.Open(t, storagetest.SQLiteURL(t), w.clock)
+	w.db = storagetest.Open(t, database, w.clock)
 	w.person = storagetest.Person(t, w.db)
 	w.id = w.person.Account.ID
 	sentences, err := words.Load(os.DirFS("../../loginui/recovery"))
@@ -56,8 +58,8 @@ func newHeld(t testing.TB) *held {
 	w.holds = &enrolment.Holds{
 		Store: w.db, Contacts: w.db, Accounts: w.db, Sessions: w.db, Notices: enrolment.HoldNotices{Outbox: w, Words: sentences, Issuer: "https://kapi.example"},
 		DisablePassword: func(_ context.Context, id account.ID) error { w.disabled = append(w.disabled, id); return nil },
-		Device:          w, DeviceSince: func(context.Context, account.ID) (time.Time, error) { return w.since, nil },
-		Audit: w, MAC: func(parts ...string) []byte { return ring.MAC(secret.Pepper, parts...) }, Now: w.clock.Now,
+		Devices:         w,
+		Audit:           w, MAC: func(parts ...string) []byte { return ring.MAC(secret.Pepper, parts...) }, Now: w.clock.Now,
 	}
 	return w
 }
@@ -76,7 +78,18 @@ func (w *held) Record(_ context.Context, e audit.Event) error {
 	return nil
 }
 
-func (w *held) Drop(_ context.Context, id account.ID) error {
+// Registered: the person's device is named after the moment it is from.
+func (w *held) Registered(context.Context, account.ID) (string, time.Time, error) {
+	if w.since.IsZero() {
+		return "", w.since, nil
+	}
+	return w.since.Format(time.RFC3339Nano), w.since, nil
+}
+
+func (w *held) DropLost(_ context.Context, id account.ID, device string) error {
+	if device != w.since.Format(time.RFC3339Nano) {
+		w.t.Errorf("%s is dropped, and the device is of %v", device, w.since)
+	}
 	w.dropped = append(w.dropped, id)
 	return w.dropping
 }
@@ -275,7 +288,7 @@ func TestLostDevice(t *testing.T) {
 	if len(w.dropped) != 2 { // the one that failed, and the one that did not
 		t.Errorf("dropped %v", w.dropped)
 	}
-	if got := w.names(); !slices.Equal(got[len(got)-2:], []string{"factor.removed lost", "hold.over device"}) {
+	if got := w.names(); !slices.Equal(got[len(got)-2:], []string{"hold.placed device", "hold.over device"}) {
 		t.Errorf("%v", got)
 	}
 

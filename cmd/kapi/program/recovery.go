@@ -31,12 +31,8 @@ func (x *opened) heldBack(passwords *password.Factor, registry *factors.Registry
 	if registry == nil {
 		return h
 	}
-	type lasting interface {
-		factors.Dropper
-		Since(ctx context.Context, id account.ID) (time.Time, error)
-	}
-	if d, ok := registry.Get("device").(lasting); ok {
-		h.Device, h.DeviceSince = d, d.Since
+	if d, ok := registry.Get("device").(enrolment.Devices); ok {
+		h.Devices = d
 	}
 	return h
 }
