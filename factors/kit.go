@@ -94,15 +94,23 @@ type Ticket struct {
 	Tries     int    // counted so far; Open begins where it stands
 	CreatedAt time.Time
 	ExpiresAt time.Time
+	// Replaces is for Open: the ID of the one in whose place it goes, Nothing where Find knew of none, "" whatever stands there. It is not
+	// stored.
+	Replaces string
 }
+
+// Nothing is the Ticket.Replaces of a ticket in whose place there is no other. Whoever begins a challenge says so: of two who do so at
+// once the second would forget the tries of the first.
+const Nothing = "nothing"
 
 // Tickets keeps the factor's short-lived things.
 type Tickets interface {
 	// Open stores t as the only open one of its binding and purpose. The message, if any, commits with it in the
-	// outbox and is dropped from there when the ticket is used, replaced or over.
+	// outbox and is dropped from there when the ticket is used, replaced or over. fault.ErrConflict, which inside a transaction may show
+	// only at its end, where another stands there than t.Replaces says, or an open one with more tries than t has.
 	Open(ctx context.Context, t Ticket, m *Message) (Ticket, error)
-	// Find returns the open, unexpired one; fault.ErrConflict, with nothing but its Tries, if it was used meanwhile, so that a form
-	// sent twice is no reason for a new code; fault.ErrNotFound if there is none.
+	// Find returns the open, unexpired one; fault.ErrConflict, with nothing but its Tries and, as Replaces, its ID, if it was used
+	// meanwhile, so that a form sent twice is no reason for a new code; fault.ErrNotFound if there is none.
 	Find(ctx context.Context, binding string, p Purpose) (Ticket, error)
 	// Try counts one try if the ticket is open, unexpired and below most tries, in one conditional write, and returns
 	// it with the try counted; fault.ErrNotFound otherwise.

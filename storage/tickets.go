@@ -54,7 +54,7 @@ var errNoPhone = errors.New("storage: the account has no ID-verified phone")
 
 // Open stores t in the place of the one before it, whose id is gone from then on and with it the message that carried
 // its code. The message, if any, commits with it, and so does the entry in the record. fault.ErrConflict, which inside Atomically may show
-// only at its end, where the contacts of its person changed meanwhile.
+// only at its end, where another stands there than t.Replaces says, and where the contacts of the message's person changed meanwhile.
 func (k tickets) Open(ctx context.Context, t factors.Ticket, m *factors.Message) (factors.Ticket, error) {
 	if t.Binding == "" || t.Purpose == "" {
 		return t, errEmpty("ticket binding or purpose")
@@ -64,7 +64,9 @@ func (k tickets) Open(ctx context.Context, t factors.Ticket, m *factors.Message)
 		t.CreatedAt = moment(micros(k.db.now()))
 	}
 	if m == nil {
-		return t, k.put(ctx, t, "", nil)
+		err := k.put(ctx, t, "", nil)
+		t.Replaces = ""
+		return t, err
 	}
 	contacts, err := k.db.sealedContacts(ctx, m.Account)
 	if err != nil {
@@ -77,7 +79,7 @@ func (k tickets) Open(ctx context.Context, t factors.Ticket, m *factors.Message)
 	if m.Account == "" || c.Phone.Number == "" || c.Phone.Grade != contact.IDVerified {
 		return t, fault.Wrap(fault.NotFound, "", errNoPhone)
 	}
-	return t, k.db.Atomically(ctx, func(ctx context.Context) error {
+	err = k.db.Atomically(ctx, func(ctx context.Context) error {
 		if err := k.put(ctx, t, m.Account, contacts); err != nil {
 			return err
 		}
@@ -92,6 +94,8 @@ func (k tickets) Open(ctx context.Context, t factors.Ticket, m *factors.Message)
 			Details: map[string]string{"factor": k.factor, "channel": m.Channel},
 		})
 	})
+	t.Replaces = ""
+	return t, err
 }
 
 // put writes a ticket. With the contacts of a person it is a code for the number in there, and they must still stand as they were read: whoever changes
@@ -102,23 +106,32 @@ func (k tickets) put(ctx context.Context, t factors.Ticket, id account.ID, conta
 		secret = []byte{}
 	}
 	args := []any{t.ID, t.Binding, string(t.Purpose), string(t.Account), secret, k.db.keys().Seal("tickets.data:"+t.ID, t.Data), int64(t.Tries), micros(t.CreatedAt), micros(t.ExpiresAt), k.factor}
-	if contacts == nil {
-		return k.db.later(ctx, "open ticket", openTicket+"VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)"+inPlace, args...)
+	where, from, after := "", "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)", []any(nil)
+	switch t.Replaces {
+	case "":
+	case factors.Nothing:
+		where, after = " WHERE tickets.expires_at <= ?", []any{micros(k.db.now())}
+	default:
+		where = " WHERE tickets.expires_at <= ? OR tickets.id = ? AND (tickets.used_at <> 0 OR tickets.tries <= excluded.tries)"
+		after = []any{micros(k.db.now()), t.Replaces}
 	}
-	from := " FROM people WHERE account_id = ? AND contacts = ?"
-	if k.db.dialect == postgres {
-		from += " FOR SHARE"
+	if id != "" {
+		from = "SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0 FROM people WHERE account_id = ? AND contacts = ?"
+		args = append(args, string(id), contacts)
+		if k.db.dialect == postgres {
+			from += " FOR SHARE" // SQLite has one writer
+		}
 	}
-	return k.db.laterOne(ctx, "open ticket", openTicket+"SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0"+from+inPlace, append(args, string(id), contacts)...)
+	write := k.db.laterOne
+	if where == "" && id == "" {
+		write = k.db.later
+	}
+	return write(ctx, "open ticket", "INSERT INTO tickets ("+ticketColumns+", factor, used_at) "+from+
+		" ON CONFLICT (binding, factor, purpose) DO UPDATE SET id = excluded.id, account_id = excluded.account_id, secret = excluded.secret, data = excluded.data, "+
+		"tries = excluded.tries, used_at = 0, created_at = excluded.created_at, expires_at = excluded.expires_at"+where, append(args, after...)...)
 }
 
-const (
-	openTicket = "INSERT INTO tickets (" + ticketColumns + ", factor, used_at) "
-	inPlace    = " ON CONFLICT (binding, factor, purpose) DO UPDATE SET id = excluded.id, account_id = excluded.account_id, secret = excluded.secret, data = excluded.data, " +
-		"tries = excluded.tries, used_at = 0, created_at = excluded.created_at, expires_at = excluded.expires_at"
-)
-
-// Find returns the open, unexpired ticket of a binding and purpose; fault.ErrConflict, with nothing but its tries, if it was used;
+// Find returns the open, unexpired ticket of a binding and purpose; fault.ErrConflict, with nothing but its tries and, as Replaces, its id, if it was used;
 // fault.ErrNotFound if there is none.
 func (k tickets) Find(ctx context.Context, binding string, p factors.Purpose) (t factors.Ticket, err error) {
 	if binding == "" || p == "" {
@@ -131,7 +144,7 @@ func (k tickets) Find(ctx context.Context, binding string, p factors.Purpose) (t
 			return err
 		})
 	if err == nil && used != 0 {
-		return factors.Ticket{Tries: t.Tries}, fault.ErrConflict
+		return factors.Ticket{Tries: t.Tries, Replaces: t.ID}, fault.ErrConflict
 	}
 	return t, err
 }

@@ -142,6 +142,68 @@ func TestS2_NoTryIsLostOnTheWay(t *testing.T) {
 	}
 }
 
+// Nor one that comes while the page is asked for a second time.
+func TestS2_NoTryIsLostAtTheBeginning(t *testing.T) {
+	for name, before := range map[string]func(b *bench){
+		"the first code": func(*bench) {},
+		"the code of somebody else, who began in this browser": func(b *bench) {
+			b.kit.Phone.Give("somebody else", "02")
+			b.try.Account = "somebody else"
+			b.begin(t)
+			b.try.Account = ayse
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			before(b)
+			b.phone.asked = func() {
+				b.phone.asked = nil
+				b.begin(t)
+				for range 4 {
+					_ = b.verify(t, other(b.code(t), 1))
+				}
+			}
+			if v := b.begin(t).Data.(View); !v.Open || v.Used {
+				t.Fatalf("the page of whoever was slower: %+v", v)
+			}
+			if err := b.verify(t, other(b.code(t), 1)); key(err) != "code.spent" {
+				t.Fatalf("fifth wrong try: %v", err)
+			}
+			if v := b.begin(t).Data.(View); !v.Spent {
+				t.Fatalf("%+v", v)
+			}
+		})
+	}
+}
+
+// Nor one that comes while the next code follows a closed one.
+func TestS2_NoTryIsLostAfterAClosedCode(t *testing.T) {
+	b := newBench(t)
+	b.begin(t)
+	open, err := b.Tickets().Find(t.Context(), b.try.Binding, b.try.Purpose)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Tickets().Use(t.Context(), open.ID); err != nil {
+		t.Fatal(err)
+	}
+	b.phone.asked = func() {
+		b.phone.asked = nil
+		if err := b.Again(t.Context(), b.try); err != nil {
+			t.Fatal(err)
+		}
+		for range 4 {
+			_ = b.verify(t, other(b.code(t), 1))
+		}
+	}
+	if err := b.Again(t.Context(), b.try); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.verify(t, other(b.code(t), 1)); key(err) != "code.spent" {
+		t.Fatalf("fifth wrong try: %v", err)
+	}
+}
+
 // Nor closing the code from elsewhere, as whoever ends a session of the person does.
 func TestS2_AClosedCodeGivesNoMoreTries(t *testing.T) {
 	b := newBench(t)

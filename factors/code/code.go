@@ -1,6 +1,7 @@
 package code
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"embed"
@@ -144,6 +145,7 @@ type memo struct {
 type challenge struct {
 	factors.Ticket
 	memo
+	foreign string // the id of one of somebody else that stands in the place of the person's; else ""
 }
 
 func (c challenge) left() int   { return Tries - c.Tries }
@@ -170,7 +172,7 @@ func (f *Factor) find(ctx context.Context, try factors.Try) (challenge, error) {
 		return challenge{}, fmt.Errorf("code: ticket %s: %w", t.ID, err)
 	}
 	if t.Account != try.Account || try.Account == "" {
-		return challenge{}, fault.ErrNotFound
+		return challenge{foreign: t.ID}, fault.ErrNotFound
 	}
 	return c, nil
 }
@@ -196,7 +198,9 @@ func (f *Factor) Begin(ctx context.Context, try factors.Try) (factors.Challenge,
 	late := false
 	switch {
 	case errors.Is(err, fault.ErrNotFound) && up:
-		c, err = f.open(ctx, try, challenge{}, channel)
+		if c, err = f.open(ctx, try, c, channel); errors.Is(err, fault.ErrConflict) {
+			c, err = f.find(ctx, try) // the page was asked for twice at once: the other one has sent
+		}
 	case err == nil && up && f.now().Sub(c.CreatedAt) >= usual:
 		late, err = f.kit.Tickets.Late(ctx, c.ID)
 	}
@@ -298,14 +302,20 @@ func (f *Factor) open(ctx context.Context, try factors.Try, old challenge, chann
 		c.Ticket = ticket
 		return err
 	}
-	if old.ID == "" {
+	before := cmp.Or(old.ID, old.foreign)
+	if before == "" {
+		c.Replaces = cmp.Or(old.Replaces, factors.Nothing)
 		err = put(ctx)
 	} else {
+		c.Replaces = before
 		err = f.kit.Atomically(ctx, func(ctx context.Context) error {
 			// Closed before its count is read, the old code leaves no moment at which both could be guessed, and no try is lost that came
 			// while this one was on its way.
-			if err := f.kit.Tickets.Use(ctx, old.ID); err != nil {
+			if err := f.kit.Tickets.Use(ctx, before); err != nil {
 				return err
+			}
+			if old.foreign != "" { // who was somebody else a moment ago has no code yet
+				return put(ctx)
 			}
 			closed, err := f.kit.Tickets.Find(ctx, try.Binding, try.Purpose)
 			if err != nil && !errors.Is(err, fault.ErrConflict) {

@@ -250,6 +250,10 @@ func (s *Tickets) Open(ctx context.Context, t factors.Ticket, m *factors.Message
 	s.calls.Add(1)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !s.free(t) {
+		return t, fault.ErrConflict
+	}
+	t.Replaces = ""
 	maps.DeleteFunc(s.rows, func(_ string, o factors.Ticket) bool {
 		return o.Binding == t.Binding && o.Purpose == t.Purpose
 	})
@@ -267,6 +271,22 @@ func (s *Tickets) Open(ctx context.Context, t factors.Ticket, m *factors.Message
 	return t, nil
 }
 
+// free says whether t may go where it wants to.
+func (s *Tickets) free(t factors.Ticket) bool {
+	if t.Replaces == "" {
+		return true
+	}
+	if u := s.used[place(t.Binding, t.Purpose)]; s.now().Before(u.ExpiresAt) {
+		return u.ID == t.Replaces
+	}
+	for _, o := range s.rows {
+		if o.Binding == t.Binding && o.Purpose == t.Purpose && s.now().Before(o.ExpiresAt) {
+			return o.ID == t.Replaces && o.Tries <= t.Tries
+		}
+	}
+	return true
+}
+
 func (s *Tickets) Find(ctx context.Context, binding string, p factors.Purpose) (factors.Ticket, error) {
 	s.calls.Add(1)
 	s.mu.Lock()
@@ -277,7 +297,7 @@ func (s *Tickets) Find(ctx context.Context, binding string, p factors.Purpose) (
 		}
 	}
 	if u := s.used[place(binding, p)]; s.now().Before(u.ExpiresAt) {
-		return factors.Ticket{Tries: u.Tries}, fault.ErrConflict
+		return factors.Ticket{Tries: u.Tries, Replaces: u.ID}, fault.ErrConflict
 	}
 	return factors.Ticket{}, fault.ErrNotFound
 }

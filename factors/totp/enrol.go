@@ -173,7 +173,7 @@ func (f *Factor) begin(ctx context.Context, try factors.Try) error {
 		return err
 	}
 	try.Purpose = factors.Enrol
-	_, err = f.open(ctx, try, data)
+	_, err = f.open(ctx, try, factors.Ticket{Data: data}, SetupLife)
 	return err
 }
 

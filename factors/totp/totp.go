@@ -117,10 +117,12 @@ func (f *Factor) Begin(ctx context.Context, try factors.Try) (factors.Challenge,
 	case !ok:
 		return factors.Challenge{}, fault.New(fault.Denied, "totp.none")
 	}
-	t, err := f.kit.Tickets.Find(ctx, try.Binding, try.Purpose)
-	if errors.Is(err, fault.ErrNotFound) || errors.Is(err, fault.ErrConflict) || err == nil && t.Account != try.Account {
-		// One that was used belongs to a code that was right and yet did not bring the person on: the next code will.
-		t, err = f.open(ctx, try, nil)
+	t, err := f.challenge(ctx, try)
+	for range 2 { // of those who ask at once one opens it
+		if !errors.Is(err, fault.ErrConflict) {
+			break
+		}
+		t, err = f.challenge(ctx, try)
 	}
 	if err != nil {
 		return factors.Challenge{}, err
@@ -128,14 +130,35 @@ func (f *Factor) Begin(ctx context.Context, try factors.Try) (factors.Challenge,
 	return factors.Challenge{Page: &factors.Page{Data: View{Open: t.Tries < Tries, Until: t.ExpiresAt}}}, nil
 }
 
-func (f *Factor) open(ctx context.Context, try factors.Try, data []byte) (factors.Ticket, error) {
-	now, life := f.now(), Life
-	if data != nil {
-		life = SetupLife
+// challenge returns the one that is open, else a new one. fault.ErrConflict where another was opened or closed meanwhile.
+func (f *Factor) challenge(ctx context.Context, try factors.Try) (factors.Ticket, error) {
+	t, err := f.kit.Tickets.Find(ctx, try.Binding, try.Purpose)
+	switch {
+	case errors.Is(err, fault.ErrNotFound):
+		return f.open(ctx, try, factors.Ticket{Replaces: factors.Nothing}, Life)
+	case errors.Is(err, fault.ErrConflict):
+		// One that was used belongs to a code that was right and yet did not bring the person on: the next code will. Or it was closed from
+		// elsewhere, which whoever guesses can bring about: its tries count on.
+		return f.open(ctx, try, factors.Ticket{Replaces: t.Replaces, Tries: t.Tries}, Life)
+	case err != nil || t.Account == try.Account:
+		return t, err
 	}
-	return f.kit.Tickets.Open(ctx, factors.Ticket{
-		Binding: try.Binding, Purpose: try.Purpose, Account: try.Account, Data: data, CreatedAt: now, ExpiresAt: now.Add(life),
-	}, nil)
+	old := t.ID // of somebody else, who began in this browser
+	err = f.kit.Atomically(ctx, func(ctx context.Context) (err error) {
+		if err := f.kit.Tickets.Use(ctx, old); err != nil {
+			return err
+		}
+		t, err = f.open(ctx, try, factors.Ticket{Replaces: old}, Life)
+		return err
+	})
+	return t, err
+}
+
+// open completes t and opens it.
+func (f *Factor) open(ctx context.Context, try factors.Try, t factors.Ticket, life time.Duration) (factors.Ticket, error) {
+	now := f.now()
+	t.Binding, t.Purpose, t.Account, t.CreatedAt, t.ExpiresAt = try.Binding, try.Purpose, try.Account, now, now.Add(life)
+	return f.kit.Tickets.Open(ctx, t, nil)
 }
 
 // Readable refuses what is no code before a try is counted.

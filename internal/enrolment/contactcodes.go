@@ -250,16 +250,34 @@ func (c *Contacts) send(ctx context.Context, a Asker, purpose factors.Purpose, t
 		return err
 	}
 	t := factors.Ticket{Binding: binding(a, purpose), Purpose: purpose, Account: a.Account, Secret: c.mac(a, purpose, to, digits), Data: []byte{}, CreatedAt: now, ExpiresAt: now.Add(life)}
-	switch old, err := c.Tickets.Find(ctx, t.Binding, purpose); {
-	case err == nil && old.Tries < codeTries:
-		t.Tries, t.ExpiresAt = old.Tries, old.ExpiresAt
-		if left := old.ExpiresAt.Sub(now); left < time.Minute {
-			t.Tries, t.ExpiresAt = 0, now.Add(life)
-		}
-	case err != nil && !errors.Is(err, fault.ErrNotFound) && !errors.Is(err, fault.ErrConflict):
+	old, err := c.Tickets.Find(ctx, t.Binding, purpose)
+	if err != nil && !errors.Is(err, fault.ErrNotFound) && !errors.Is(err, fault.ErrConflict) {
 		return err
 	}
 	err = c.Store.Atomically(ctx, func(ctx context.Context) error {
+		t := t
+		switch {
+		case old.ID != "":
+			// Closed before its count is read: no try is lost that comes while this one is on its way.
+			if err := c.Tickets.Use(ctx, old.ID); err != nil {
+				return err
+			}
+			closed, err := c.Tickets.Find(ctx, t.Binding, purpose)
+			if err != nil && !errors.Is(err, fault.ErrConflict) {
+				return err
+			}
+			t.Replaces = old.ID
+			if closed.Tries < codeTries && old.ExpiresAt.Sub(now) >= time.Minute {
+				t.Tries, t.ExpiresAt = closed.Tries, old.ExpiresAt
+			}
+		case old.Replaces != "": // of one that was used, or closed from elsewhere
+			t.Replaces = old.Replaces
+			if old.Tries < codeTries {
+				t.Tries = old.Tries
+			}
+		default:
+			t.Replaces = factors.Nothing
+		}
 		t, err := c.Tickets.Open(ctx, t, nil)
 		if err != nil {
 			return err
@@ -277,7 +295,10 @@ func (c *Contacts) send(ctx context.Context, a Asker, purpose factors.Purpose, t
 		e.Details = map[string]string{"factor": "contact", "channel": channel, "for": string(purpose)}
 		return c.Audit.Record(ctx, e)
 	})
-	if err == nil {
+	switch {
+	case errors.Is(err, fault.ErrConflict):
+		return nil // asked twice at once: the other one has sent
+	case err == nil:
 		c.Wake()
 	}
 	return err

@@ -128,7 +128,7 @@ func Run(t *testing.T, url func(testing.TB) string) {
 		{"Tickets", tickets},
 		{"TicketAnswers", ticketAnswers},
 		{"TicketTriesInParallel", ticketTriesInParallel},
-		{"TicketOfItsNumber", ticketOfItsNumber},
+		{"TicketOfItsNumber", ticketOfItsNumber}, {"TicketReplaces", ticketReplaces},
 		{"TicketMessage", ticketMessage},
 		{"OpenTickets", openTickets},
 		{"CredentialByID", credentialByID},

@@ -63,3 +63,67 @@ func ticketOfItsNumber(t *testing.T, b *backend) {
 		}
 	}
 }
+
+// ticketReplaces: a ticket goes where its opener knew what stands, or nowhere.
+func ticketReplaces(t *testing.T, b *backend) {
+	clock := NewClock()
+	db := Open(t, b.url(t), clock)
+	k := db.Tickets("sms")
+	open := func(replaces string, tries int) (factors.Ticket, error) {
+		next := ticket("b1")
+		next.CreatedAt, next.ExpiresAt = clock.Now(), clock.Now().Add(5*time.Minute)
+		next.Replaces, next.Tries = replaces, tries
+		got, err := k.Open(bg, next, nil)
+		if err == nil && got.Replaces != "" {
+			t.Errorf("%q stays in it", got.Replaces)
+		}
+		return got, err
+	}
+	one, err := open(factors.Nothing, 0)
+	ok(t, err)
+	_, err = k.Try(bg, one.ID, 5)
+	ok(t, err)
+	for what, no := range map[string]struct {
+		replaces string
+		tries    int
+	}{
+		"nothing, where one stands": {factors.Nothing, 9},
+		"another":                   {"5b0b3e05-0000-4000-8000-000000000000", 9},
+		"fewer tries than it has":   {one.ID, 0},
+	} {
+		_, err := open(no.replaces, no.tries)
+		want(t, what, err, fault.ErrConflict)
+		// Inside a transaction all of it comes to nothing.
+		want(t, what+", in a transaction", db.Atomically(bg, func(ctx context.Context) error {
+			next := ticket("b1")
+			next.Replaces, next.Tries = no.replaces, no.tries
+			return second(k.Open(ctx, next, nil))
+		}), fault.ErrConflict)
+	}
+	if got, err := k.Find(bg, "b1", factors.SignIn); err != nil || got.ID != one.ID || got.Tries != 1 {
+		t.Fatalf("%+v %v", got, err)
+	}
+	two, err := open(one.ID, 1)
+	ok(t, err)
+	if got, err := k.Find(bg, "b1", factors.SignIn); err != nil || got.ID != two.ID || got.Tries != 1 || got.Replaces != "" {
+		t.Fatalf("%+v %v", got, err)
+	}
+
+	// Of one that is used the opener knows the tries: they count no more.
+	ok(t, k.Use(bg, two.ID))
+	used, err := k.Find(bg, "b1", factors.SignIn)
+	want(t, "a used one", err, fault.ErrConflict)
+	if used.ID != "" || used.Tries != 1 || used.Replaces != two.ID {
+		t.Errorf("of a used one %+v is told", used)
+	}
+	_, err = open(factors.Nothing, 1)
+	want(t, "nothing, where a used one stands", err, fault.ErrConflict)
+	once(t, 8, fault.ErrConflict, func(int) error { return second(open(used.Replaces, 0)) })
+
+	// One that is over is in nobody's way.
+	clock.Advance(5 * time.Minute)
+	once(t, 8, fault.ErrConflict, func(int) error { return second(open(factors.Nothing, 0)) })
+	clock.Advance(5 * time.Minute)
+	_, err = open("5b0b3e05-0000-4000-8000-000000000000", 0)
+	ok(t, err)
+}
