@@ -192,9 +192,12 @@ func TestP4_RedirectURIMutants(t *testing.T) {
 // The answers differ in nothing: whoever guesses clients or secrets learns only that it was wrong.
 func TestP6_ClientAuthentication(t *testing.T) {
 	k := newKit(t)
-	post := func(form url.Values, edit func(*http.Request)) reply {
+	send := func(path string, form url.Values, edit func(*http.Request)) reply {
 		form.Set("grant_type", "authorization_code")
-		return k.raw("POST", "/oauth/token", form, edit)
+		if path != "/oauth/token" {
+			form.Set("token", "x")
+		}
+		return k.raw("POST", path, form, edit)
 	}
 	basicAuth := func(user, secret string) func(*http.Request) {
 		return func(r *http.Request) { r.SetBasicAuth(url.QueryEscape(user), url.QueryEscape(secret)) }
@@ -203,45 +206,57 @@ func TestP6_ClientAuthentication(t *testing.T) {
 		return url.Values{"client_id": {client}, "client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"}, "client_assertion": {assertion}}
 	}
 	good := k.assertion("rp-jwt", nil)
-	for name, got := range map[string]reply{
-		"nothing":                       post(url.Values{}, nil),
-		"unknown client":                post(url.Values{}, basicAuth("nobody", password)),
-		"wrong secret":                  post(url.Values{}, basicAuth("rp-basic", password+"x")),
-		"empty secret":                  post(url.Values{}, basicAuth("rp-basic", "")),
-		"secret of another":             post(url.Values{}, basicAuth("rp-post", password)),
-		"basic by a post client":        post(url.Values{}, basicAuth("rp-post", password)),
-		"post by a basic client":        post(url.Values{"client_id": {"rp-basic"}, "client_secret": {password}}, nil),
-		"post by a private_key_jwt":     post(url.Values{"client_id": {"rp-jwt"}, "client_secret": {password}}, nil),
-		"none by a confidential one":    post(url.Values{"client_id": {"rp-basic"}}, nil),
-		"secret by a public one":        post(url.Values{"client_id": {"rp-spa"}, "client_secret": {password}}, nil),
-		"empty secret by a public one":  post(url.Values{"client_id": {"rp-spa"}, "client_secret": {""}}, nil),
-		"two methods":                   post(url.Values{"client_id": {"rp-basic"}, "client_secret": {password}}, basicAuth("rp-basic", password)),
-		"assertion and secret":          post(jwtForm("rp-jwt", good), basicAuth("rp-jwt", password)),
-		"client_id of another":          post(url.Values{"client_id": {"rp-post"}}, basicAuth("rp-basic", password)),
-		"assertion of another":          post(jwtForm("rp-basic", good), nil),
-		"bearer header":                 post(url.Values{"client_id": {"rp-basic"}}, func(r *http.Request) { r.Header.Set("Authorization", "Bearer x") }),
-		"two headers":                   post(url.Values{}, func(r *http.Request) { basicAuth("rp-basic", password)(r); r.Header.Add("Authorization", "Basic eDp5") }),
-		"basic without a colon":         post(url.Values{}, func(r *http.Request) { r.Header.Set("Authorization", "Basic eHg=") }),
-		"basic badly encoded":           post(url.Values{}, func(r *http.Request) { r.SetBasicAuth("rp-basic", "%zz") }),
-		"secret in the query":           k.raw("POST", "/oauth/token?client_id=rp-post&client_secret="+url.QueryEscape(password), url.Values{"grant_type": {"x"}}, nil),
-		"assertion in the query":        k.raw("POST", "/oauth/token?client_assertion=x", url.Values{"grant_type": {"x"}}, nil),
-		"unknown assertion type":        post(url.Values{"client_assertion_type": {"x"}, "client_assertion": {good}}, nil),
-		"assertion type alone":          post(url.Values{"client_id": {"rp-jwt"}, "client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"}}, nil),
-		"introspection by the same":     k.raw("POST", "/oauth/introspect", url.Values{"client_id": {"rp-basic"}, "client_secret": {password}, "token": {"x"}}, nil),
-		"revocation by the same":        k.raw("POST", "/oauth/revoke", url.Values{"client_id": {"rp-basic"}, "client_secret": {password}, "token": {"x"}}, nil),
-		"introspection by a public one": k.raw("POST", "/oauth/introspect", url.Values{"client_id": {"rp-spa"}, "token": {"x"}}, nil),
-	} {
-		if got.Code != 401 || got.text("error") != "invalid_client" {
-			t.Errorf("%s: %d %s", name, got.Code, got.Body)
+	for _, path := range []string{"/oauth/token", "/oauth/revoke", "/oauth/introspect"} {
+		post := func(form url.Values, edit func(*http.Request)) reply { return send(path, form, edit) }
+		for name, got := range map[string]reply{
+			"nothing":                      post(url.Values{}, nil),
+			"unknown client":               post(url.Values{}, basicAuth("nobody", password)),
+			"wrong secret":                 post(url.Values{}, basicAuth("rp-basic", password+"x")),
+			"empty secret":                 post(url.Values{}, basicAuth("rp-basic", "")),
+			"secret of another":            post(url.Values{}, basicAuth("rp-post", password)),
+			"basic by a post client":       post(url.Values{}, basicAuth("rp-post", password)),
+			"post by a basic client":       post(url.Values{"client_id": {"rp-basic"}, "client_secret": {password}}, nil),
+			"post by a private_key_jwt":    post(url.Values{"client_id": {"rp-jwt"}, "client_secret": {password}}, nil),
+			"none by a confidential one":   post(url.Values{"client_id": {"rp-basic"}}, nil),
+			"secret by a public one":       post(url.Values{"client_id": {"rp-spa"}, "client_secret": {password}}, nil),
+			"empty secret by a public one": post(url.Values{"client_id": {"rp-spa"}, "client_secret": {""}}, nil),
+			"two methods":                  post(url.Values{"client_id": {"rp-basic"}, "client_secret": {password}}, basicAuth("rp-basic", password)),
+			"assertion and secret":         post(jwtForm("rp-jwt", good), basicAuth("rp-jwt", password)),
+			"client_id of another":         post(url.Values{"client_id": {"rp-post"}}, basicAuth("rp-basic", password)),
+			"assertion of another":         post(jwtForm("rp-basic", good), nil),
+			"bearer header":                post(url.Values{"client_id": {"rp-basic"}}, func(r *http.Request) { r.Header.Set("Authorization", "Bearer x") }),
+			"two headers":                  post(url.Values{}, func(r *http.Request) { basicAuth("rp-basic", password)(r); r.Header.Add("Authorization", "Basic eDp5") }),
+			"basic without a colon":        post(url.Values{}, func(r *http.Request) { r.Header.Set("Authorization", "Basic eHg=") }),
+			"basic badly encoded":          post(url.Values{}, func(r *http.Request) { r.SetBasicAuth("rp-basic", "%zz") }),
+			"secret in the query":          k.raw("POST", path+"?client_id=rp-post&client_secret="+url.QueryEscape(password), url.Values{"grant_type": {"x"}}, nil),
+			"assertion in the query":       k.raw("POST", path+"?client_assertion=x", url.Values{"grant_type": {"x"}}, nil),
+			"unknown assertion type":       post(url.Values{"client_assertion_type": {"x"}, "client_assertion": {good}}, nil),
+			"assertion type alone":         post(url.Values{"client_id": {"rp-jwt"}, "client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"}}, nil),
+		} {
+			if got.Code != 401 || got.text("error") != "invalid_client" {
+				t.Errorf("%s at %s: %d %s", name, path, got.Code, got.Body)
+			}
+		}
+		if got := post(url.Values{}, basicAuth("rp-basic", "wrong")); !strings.HasPrefix(got.Header().Get("WWW-Authenticate"), "Basic ") {
+			t.Errorf("%s: no challenge after a wrong Basic header", path)
+		}
+		if got := post(url.Values{"client_id": {"rp-post"}, "client_secret": {"wrong"}}, nil); got.Header().Get("WWW-Authenticate") != "" {
+			t.Errorf("%s: a challenge for a scheme that was not used", path)
 		}
 	}
-	if got := post(url.Values{}, basicAuth("rp-basic", "wrong")); !strings.HasPrefix(got.Header().Get("WWW-Authenticate"), "Basic ") {
-		t.Error("no challenge after a wrong Basic header")
+	if got := send("/oauth/introspect", url.Values{"client_id": {"rp-spa"}}, nil); got.Code != 401 || got.text("error") != "invalid_client" {
+		t.Errorf("introspection by a public one: %d %s", got.Code, got.Body)
 	}
-	if got := post(url.Values{"client_id": {"rp-post"}, "client_secret": {"wrong"}}, nil); got.Header().Get("WWW-Authenticate") != "" {
-		t.Error("a challenge for a scheme that was not used")
+	// Each registered method is right at each endpoint, so that it is the method that was wrong above.
+	for client, status := range map[string]int{"rp-basic": 200, "rp-post": 200, "rp-jwt": 200, "rp-spa": 401} {
+		if got := k.call("/oauth/introspect", client, url.Values{"token": {"x"}}); got.Code != status {
+			t.Errorf("introspection by %s: %d %s", client, got.Code, got.Body)
+		}
+		if got := k.call("/oauth/revoke", client, url.Values{"token": {"x"}}); got.Code != 200 {
+			t.Errorf("revocation by %s: %d %s", client, got.Code, got.Body)
+		}
 	}
-	if got := post(url.Values{"client_id": {"rp-basic"}}, basicAuth("rp-basic", password)); got.text("error") != "invalid_request" {
+	if got := send("/oauth/token", url.Values{"client_id": {"rp-basic"}}, basicAuth("rp-basic", password)); got.text("error") != "invalid_request" {
 		t.Errorf("the right secret: %d %s", got.Code, got.Body)
 	}
 	for _, e := range k.events {

@@ -195,7 +195,9 @@ func (c *canary) everything(t *testing.T, k *testkapi.Kapi) {
 		c.secrets[name] = v
 	}
 	b := testkapi.NewBrowser(t)
-	b.Header.Set("User-Agent", "CanaryAgent/1.0")
+	agent := "CanaryAgent/1.0"
+	keep("user agent", agent)
+	b.Header.Set("User-Agent", agent)
 	keep("login_hint", "canaryhint")
 	address := rp.URL("login_hint", "canaryhint", "ui_locales", "en")
 	u, err := url.Parse(address)
