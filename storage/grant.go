@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -185,7 +186,7 @@ func (db *DB) Consent(ctx context.Context, id account.ID, client string) ([]stri
 	return strings.Fields(scopes), err
 }
 
-// SaveConsent replaces them.
+// SaveConsent adds to them: who agrees to something else has not taken back what they agreed to before.
 func (db *DB) SaveConsent(ctx context.Context, id account.ID, client string, scopes []string, now time.Time) error {
 	if id == "" || client == "" {
 		return errEmpty("account id or client")

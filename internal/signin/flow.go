@@ -22,6 +22,7 @@ import (
 // Consents is what the consent rule reads and writes.
 type Consents interface {
 	Consent(ctx context.Context, id account.ID, client string) ([]string, error)
+	// SaveConsent adds scopes to those agreed to before.
 	SaveConsent(ctx context.Context, id account.ID, client string, scopes []string, now time.Time) error
 }
 
@@ -156,6 +157,9 @@ func (f *Flow) settle(ctx context.Context, s *state, v Visit) (Transaction, Step
 		return s.t, Step{}, Outcome{}, nil
 	}
 	step := Next(s.t, s.facts)
+	if (step.Do == Complete || step.Do == AskConsent) && s.aged() {
+		return f.restart(ctx, s, v)
+	}
 	switch step.Do {
 	case Complete:
 		out, err := f.complete(ctx, s, v)
@@ -173,7 +177,24 @@ func (f *Flow) settle(ctx context.Context, s *state, v Visit) (Transaction, Step
 	return s.t, step, Outcome{}, f.commit(ctx, s, &s.t)
 }
 
-// restart forgets what came from a session that is gone; the person is asked anew.
+// ownAge is how old what was proven in this very sign-in may be whatever max_age says: the person was asked, as it demands, and one who
+// reads the consent page slowly would otherwise never come to an end of max_age=0.
+const ownAge = 5 * time.Minute
+
+// aged says that auth_time would be older than max_age allows, since a page waited long for an answer (OpenID Connect Core §3.1.2.1). What
+// a later step proves counts, so it is asked where nothing more will be proven. Who is answered at once was looked at just now.
+func (s *state) aged() bool {
+	if s.t.Ask.MaxAge == nil || len(s.t.Proofs) == 0 || s.save != nil {
+		return false
+	}
+	most := time.Duration(*s.t.Ask.MaxAge) * time.Second
+	if len(s.t.Proofs) > s.t.Adopted {
+		most = max(most, ownAge)
+	}
+	return s.facts.Now.Sub(AuthTime(s.t.Proofs)) > most
+}
+
+// restart forgets what came from a session that is gone, or is too old by now; the person is asked anew.
 func (f *Flow) restart(ctx context.Context, s *state, v Visit) (Transaction, Step, Outcome, error) {
 	s.t.Progress = Progress{Begun: true, Lang: s.t.Lang}
 	s.account, s.session = account.Account{}, session.Session{}

@@ -35,7 +35,8 @@ import (
 // door is a first factor: the password is "right".
 type door struct {
 	info    factors.Info
-	between func()                      // runs while a new password is made ready
+	between func() // runs while a new password is made ready
+	now     func() time.Time
 	write   func(context.Context) error // of the new password; nil = nothing is
 }
 
@@ -53,7 +54,7 @@ func (d *door) Verify(_ context.Context, try factors.Try, a factors.Answer) (fac
 		return factors.Proof{}, factors.ErrWrong
 	default:
 		return factors.Proof{Factor: d.info.Name, Account: try.Account, Stage: factors.First, Kinds: factors.Know, Channel: factors.Here, Level: acr.Low,
-			AMR: []string{"pwd"}, At: storagetest.Start, Renew: p == "old"}, nil
+			AMR: []string{"pwd"}, At: d.now(), Renew: p == "old"}, nil
 	}
 }
 func (d *door) RenewPage(context.Context, factors.Try) (factors.Page, error) {
@@ -98,6 +99,7 @@ type knock struct {
 	asked   factors.Try
 	looked  int // how often it was asked whether it is available
 	over    bool
+	now     func() time.Time
 }
 
 func (k *knock) Info() factors.Info {
@@ -122,7 +124,7 @@ func (k *knock) Verify(_ context.Context, try factors.Try, a factors.Answer) (fa
 	switch a.Get("code") {
 	case "123456":
 		return factors.Proof{Factor: k.name, Account: try.Account, Stage: factors.Second, Kinds: factors.Have, Channel: "phone", Level: acr.Low,
-			AMR: []string{"sms"}, At: storagetest.Start}, nil
+			AMR: []string{"sms"}, At: k.now()}, nil
 	case "000000":
 		return factors.Proof{}, factors.ErrWrong
 	}
@@ -191,12 +193,14 @@ func newWorld(t *testing.T, change ...func(*clients.Client)) *world {
 	}
 	w.door = &door{info: factors.Info{Name: "door", Stage: factors.First, Order: 1, Tries: factors.Tries{Free: 5, First: 30 * time.Second, Most: time.Hour}}}
 	w.sms, w.app = &knock{name: "sms", has: true, resend: 28 * time.Second}, &knock{name: "app"}
+	w.sms.now, w.app.now = w.clock.Now, w.clock.Now
 	registry, err := factors.NewRegistry(w.door, w.sms, w.app)
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.flow = &signin.Flow{Store: w.db, Sessions: w.db, Accounts: w.db, Consents: w.db, Clients: w.db, Factors: registry, Throttle: w.db, Audit: w.db,
 		Keys: keys{secret.Ephemeral()}, Origin: "kapi.example", Now: w.clock.Now, Pause: func(context.Context, time.Duration) {}}
+	w.door.now = w.clock.Now
 	w.mount(registry)
 	w.jar["__Host-kapi-browser"] = secret.Token()
 	return w

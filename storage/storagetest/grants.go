@@ -5,6 +5,7 @@ import (
 	"errors"
 	"reflect"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -294,11 +295,21 @@ func usedOnceAndConsent(t *testing.T, b *backend) {
 	if err != nil || got != nil {
 		t.Errorf("none: %v %v", got, err)
 	}
-	for _, scopes := range [][]string{{"openid", "profile"}, {"openid"}} {
-		ok(t, db.SaveConsent(bg, id, "rp1", scopes, Start))
-		if got, err = db.Consent(bg, id, "rp1"); err != nil || !slices.Equal(got, scopes) {
-			t.Errorf("consent %v %v", got, err)
+	for _, c := range []struct{ asked, all []string }{
+		{[]string{"openid", "profile"}, []string{"openid", "profile"}},
+		{[]string{"openid"}, []string{"openid", "profile"}}, // the rest stays agreed to
+		{[]string{"openid", "email"}, []string{"openid", "profile", "email"}},
+	} {
+		ok(t, db.SaveConsent(bg, id, "rp1", c.asked, Start))
+		if got, err = db.Consent(bg, id, "rp1"); err != nil || !slices.Equal(got, c.all) {
+			t.Errorf("consent %v %v, want %v", got, err, c.all)
 		}
+	}
+	// What two tabs agree to at once is agreed to.
+	_, bad := together(8, func(i int) error { return db.SaveConsent(bg, id, "rp1", []string{"s" + strconv.Itoa(i)}, Start) })
+	ok(t, errors.Join(bad...))
+	if got, err = db.Consent(bg, id, "rp1"); err != nil || len(got) != 3+8 {
+		t.Errorf("of 8 at once: %v %v", got, err)
 	}
 	if got, err = db.Consent(bg, id, "rp2"); err != nil || got != nil {
 		t.Errorf("another client: %v %v", got, err)
