@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -133,6 +134,9 @@ func (s *Server) conclude(ctx context.Context, e *ending) error {
 		event.Actor, event.Agent = string(g.Account), e.agent
 		return s.cfg.Audit.Record(ctx, event)
 	}
+	if err := s.agreed(ctx, c, e.t); err != nil {
+		return err
+	}
 	if err := s.cfg.Grants.CreateGrant(ctx, g); err != nil {
 		return err
 	}
@@ -143,6 +147,19 @@ func (s *Server) conclude(ctx context.Context, e *ending) error {
 	event.Actor, event.Agent = string(g.Account), e.agent
 	event.Details = map[string]string{"acr": reached.Short()}
 	return s.cfg.Audit.Record(ctx, event)
+}
+
+// agreed: a sign-in that was parked at its end must not bring out what the person withdrew meanwhile (row P10). One read, where consent was
+// asked for or remembered; until the commit it cannot be withdrawn.
+func (s *Server) agreed(ctx context.Context, c clients.Client, t signin.Transaction) error {
+	if c.Consent != "once" && !t.Consented {
+		return nil
+	}
+	held, err := s.cfg.Grants.HoldConsent(ctx, t.Account, c.ID)
+	if err == nil && slices.ContainsFunc(t.Ask.Scopes, func(scope string) bool { return !slices.Contains(held, scope) }) {
+		err = fault.ErrNotFound
+	}
+	return err
 }
 
 // grantOf writes down the facts of the sign-in; every token of this grant is made from them and from nothing else.

@@ -26,6 +26,7 @@ type memory struct {
 	tables
 	writes, reads int
 	broken        error // every statement fails with it
+	withdrawn     bool  // nobody agrees to anything any more
 }
 
 type tables struct {
@@ -36,7 +37,6 @@ type tables struct {
 	access       map[string]grant.Access
 	revoked      map[string]bool // access hashes
 	once         map[string]bool
-	withdrawn    bool // nobody agrees to anything any more
 	sessions     map[string]session.Session
 	tokens       map[string]string // session token hash → id
 	accounts     map[account.ID]account.Account

@@ -17,8 +17,9 @@ const (
 	CodeSent          Name = "code.sent" // Details factor, channel
 	SessionEnded      Name = "session.ended"
 	ConsentGiven      Name = "consent.given"
-	GrantIssued       Name = "grant.issued" // authorization code given to a client
-	TokenIssued       Name = "token.issued" // Details grant_type
+	ConsentWithdrawn  Name = "consent.withdrawn" // with all that the client got of the person; Details service
+	GrantIssued       Name = "grant.issued"      // authorization code given to a client
+	TokenIssued       Name = "token.issued"      // Details grant_type
 	TokenRevoked      Name = "token.revoked"
 	TokenReuse        Name = "token.reuse" // code or refresh token used again: the grant is dead
 	ClientApplied     Name = "client.applied"
@@ -58,7 +59,7 @@ const (
 
 var versions = map[Name]int{
 	SigninFirst: 1, SigninSecond: 1, SigninCompleted: 1, SigninRefused: 1, PasswordChanged: 1, TwoFactorOn: 1,
-	TwoFactorOff: 1, CodeSent: 1, SessionEnded: 1, ConsentGiven: 1, GrantIssued: 1, TokenIssued: 1, TokenRevoked: 1,
+	TwoFactorOff: 1, CodeSent: 1, SessionEnded: 1, ConsentGiven: 1, ConsentWithdrawn: 1, GrantIssued: 1, TokenIssued: 1, TokenRevoked: 1,
 	TokenReuse: 1, ClientApplied: 1, ClientSecret: 1, PersonApplied: 1, PersonUnlocked: 1, SigningKeyChanged: 1, ClientRefused: 1,
 	FactorSetUp: 1, FactorRemoved: 1, FactorChanged: 1, FactorUsed: 1, DeviceApproved: 1, DeviceDenied: 1, DeviceBlocked: 1, PushPaused: 1, PhoneDeclared: 1, PhoneVerified: 1, PhoneIDVerified: 1, PhoneRemoved: 1, SIMBlocked: 1, SIMUnblocked: 1, EmailDeclared: 1, EmailVerified: 1, EmailRemoved: 1, RecoveryStarted: 1, RecoveryTried: 1, RecoveryDone: 1, RecoveryMethod: 1, HoldPlaced: 1, HoldUndone: 1, HoldOver: 1, AccessChanged: 1, Disavowed: 1, PartnerAsked: 1,
 }

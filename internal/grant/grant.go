@@ -81,6 +81,13 @@ type Living struct {
 	Locale   string
 }
 
+// Consent is that a person agreed to share something with a client.
+type Consent struct {
+	Client string
+	Scopes []string
+	At     time.Time // when they last did
+}
+
 // Store keeps grants. Each method is one statement unless it says otherwise.
 type Store interface {
 	// CreateGrant stores a grant with its code. fault.ErrConflict if its session has ended; whoever ends it at the same time revokes the
@@ -111,4 +118,6 @@ type Store interface {
 	// Consent returns the scopes the person agreed to for the client, nil if none. SaveConsent replaces them.
 	Consent(ctx context.Context, id account.ID, client string) ([]string, error)
 	SaveConsent(ctx context.Context, id account.ID, client string, scopes []string, now time.Time) error
+	// HoldConsent is Consent inside a transaction that makes a grant: until it commits the consent cannot be withdrawn.
+	HoldConsent(ctx context.Context, id account.ID, client string) ([]string, error)
 }

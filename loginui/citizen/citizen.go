@@ -47,7 +47,9 @@ var samples = map[string]any{
 	"security.html": securityData{Rows: []row{{Path: "/"}, {}}, Last: &entry{}}, "reset.html": resetData{}, "access.html": accessData{Rows: []accessRow{{Factor: "password"}}},
 	"contact.html": contactData{}, "contact-form.html": contactForm{}, "contact-code.html": contactCode{}, "contact-remove.html": contactRemove{}, "contact-link.html": contactLink{},
 	"contact-linked.html": struct{}{}, "unblock.html": unblockData{Blocked: &enrolment.Blocked{}},
-	"notices.html": noticesData{Notices: []noticeData{{NotMe: true}, {}}}, "not-me.html": notMeData{}, "disavowed.html": struct{}{},
+	"services.html": servicesData{Services: []serviceData{{Service: &page.Service{}, Scopes: []string{"me.scope.email"}}, {Service: &page.Service{}}}},
+	"withdraw.html": serviceData{Service: &page.Service{}, Scopes: []string{"me.scope.email"}},
+	"notices.html":  noticesData{Notices: []noticeData{{NotMe: true}, {}}}, "not-me.html": notMeData{}, "disavowed.html": struct{}{},
 }
 
 // Host is the page that wraps the page of a second factor; it belongs in page.Source.Hosts of every second factor.
@@ -63,6 +65,7 @@ type Config struct {
 	Contacts contact.Store
 	Record   Record
 	Notices  Notices
+	Consents Consents
 	// Atomically runs fn in one transaction of the database, again if it must.
 	Atomically func(ctx context.Context, fn func(context.Context) error) error
 	TwoFactor  TwoFactor
@@ -169,7 +172,7 @@ type Handler struct{ Config }
 
 // New checks the configuration.
 func New(c Config) (*Handler, error) {
-	for _, missing := range []bool{c.Pages == nil, c.Signin == nil, c.Factors == nil, c.Sessions == nil, c.People == nil, c.Contacts == nil, c.Record == nil, c.Notices == nil,
+	for _, missing := range []bool{c.Pages == nil, c.Signin == nil, c.Factors == nil, c.Sessions == nil, c.People == nil, c.Contacts == nil, c.Record == nil, c.Notices == nil, c.Consents == nil,
 		c.Atomically == nil, c.TwoFactor == nil, c.Passwords == nil, c.Throttle == nil, c.Keys == nil, c.PhoneFactor == "", c.Now == nil} {
 		if missing {
 			return nil, errors.New("citizen: something is missing from the configuration")
@@ -216,6 +219,7 @@ func (h *Handler) Mount(r *mux.Router) {
 
 	get("/me/notices", see(h.showNotices))
 	get("/me/security", see(h.showSecurity))
+	get(servicesPath, see(h.showServices))
 
 	// "This was not me": nothing is asked, since it can only make things safer
 	post("/me/not-me", h.Pages.Post(h.signedIn(h.disavow)))
@@ -228,6 +232,8 @@ func (h *Handler) Mount(r *mux.Router) {
 	post("/me/sessions/others", do(h.endOthers))
 	get("/me/sessions/{handle}", seeFresh(h.askEnd))
 	post("/me/sessions/{handle}", do(h.end))
+	get(servicesPath+"/{handle}", seeFresh(h.askWithdraw))
+	post(servicesPath+"/{handle}", do(h.withdraw))
 	get("/me/password", seeFresh(h.askPassword))
 	post("/me/password", do(h.changePassword))
 	get("/me/two-factor/on", seeFresh(h.askOn))

@@ -1,6 +1,6 @@
 // Package citizen owns the pages on which people look after their own account: who they are to Kapi, their sign-ins and
 // sessions, their password, two-factor authentication, the ways to sign in that factors let them set up (factors.Enroller), closing
-// some of them, what they were told (notice), "this was not me", and signing out. Enter with New and Handler.Mount; Source and Words
+// some of them, the services that they agreed to share data with, what they were told (notice), "this was not me", and signing out. Enter with New and Handler.Mount; Source and Words
 // go to page.New and words.Load.
 //
 // Who has no living session is sent through a sign-in of Kapi's own (signin.Self) and comes back by /me/enter. Every change

@@ -26,6 +26,7 @@ import (
 	"github.com/kapi-id/kapi/internal/contact"
 	"github.com/kapi-id/kapi/internal/enrolment"
 	"github.com/kapi-id/kapi/internal/fault"
+	"github.com/kapi-id/kapi/internal/grant"
 	"github.com/kapi-id/kapi/internal/notify/notice"
 	"github.com/kapi-id/kapi/internal/secret"
 	"github.com/kapi-id/kapi/internal/session"
@@ -66,9 +67,10 @@ type world struct {
 	list         *listFactor
 	notices      []notice.Notice
 	lists        map[account.ID]string // of the list factor
-	hold         error                 // of changes
-	deaf         bool                  // the audit record fails
-	voided       int                   // how often open tickets were
+	consents     map[account.ID][]grant.Consent
+	hold         error // of changes
+	deaf         bool  // the audit record fails
+	voided       int   // how often open tickets were
 }
 
 func newWorld(t *testing.T) *world {
@@ -76,7 +78,7 @@ func newWorld(t *testing.T) *world {
 		sessions: map[string]session.Session{}, tokens: map[string]string{}, transactions: map[string]signin.Transaction{},
 		passwords: map[account.ID]string{}, tries: map[string]int{}}
 	w.code = &codeFactor{world: w}
-	w.lists = map[account.ID]string{}
+	w.lists, w.consents = map[account.ID]string{}, map[account.ID][]grant.Consent{}
 	w.list = &listFactor{world: w}
 	for id, name := range map[account.ID]string{ayse: "Ayşe", mehmet: "Mehmet"} {
 		w.accounts[id] = account.Account{ID: id, State: account.Active, Ceiling: acr.High, Version: 1}
@@ -103,7 +105,7 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := New(Config{Pages: pages, Signin: w.flow, Factors: registry, Held: w.held, Sessions: sessionsOf{w}, People: accountsOf{w}, Contacts: accountsOf{w}, Record: record, Notices: noticesOf{w},
+	h, err := New(Config{Pages: pages, Signin: w.flow, Factors: registry, Held: w.held, Sessions: sessionsOf{w}, People: accountsOf{w}, Contacts: accountsOf{w}, Record: record, Notices: noticesOf{w}, Consents: consentsOf{w},
 		VoidTickets: func(_ context.Context, id account.ID, _ time.Time) error {
 			if id != ayse {
 				return fault.ErrNotFound
@@ -127,11 +129,11 @@ func (w *world) clock() time.Time { return w.now }
 
 func (w *world) atomically(ctx context.Context, fn func(context.Context) error) error {
 	accounts, sessions, passwords, events, lists := cloned(w.accounts), cloned(w.sessions), cloned(w.passwords), slices.Clone(w.events), cloned(w.lists)
-	tokens := cloned(w.tokens)
+	tokens, consents := cloned(w.tokens), cloned(w.consents)
 	err := fn(ctx)
 	if err != nil {
 		w.accounts, w.sessions, w.passwords, w.events, w.lists = accounts, sessions, passwords, events, lists
-		w.tokens = tokens
+		w.tokens, w.consents = tokens, consents
 	}
 	return err
 }
@@ -445,6 +447,20 @@ func (s noticesOf) UseNoticeToken(_ context.Context, hash []byte, now time.Time)
 		}
 	}
 	return "", fault.ErrNotFound
+}
+
+type consentsOf struct{ *world }
+
+func (s consentsOf) ConsentsOf(_ context.Context, id account.ID) ([]grant.Consent, error) {
+	return s.consents[id], nil
+}
+func (s consentsOf) WithdrawConsent(_ context.Context, id account.ID, client string, _ time.Time) error {
+	i := slices.IndexFunc(s.consents[id], func(c grant.Consent) bool { return c.Client == client })
+	if i < 0 {
+		return fault.ErrNotFound
+	}
+	s.consents[id] = slices.Delete(slices.Clone(s.consents[id]), i, i+1)
+	return nil
 }
 
 type triesOf struct{ *world }

@@ -26,6 +26,7 @@ type accountData struct {
 	Failed         int    // tries that failed since then
 	Flood          bool   // and more
 	Sessions       int
+	Services       int    // that the person agreed to share data with
 	Notices        int    // unread
 	Done           string // what was just changed: "password", "on", "off"; "" = nothing
 }
@@ -64,6 +65,11 @@ func (h *Handler) showAccount(w http.ResponseWriter, r *http.Request, m me) erro
 		Phone: newPhone(contacts.Phone), Email: contacts.Email, TwoFactor: m.account.TwoFactor,
 		TwoFactorSince: m.account.TwoFactorSince, Password: status, Sessions: len(sessions), Done: h.done(r, m),
 	}
+	consents, err := h.Consents.ConsentsOf(ctx, m.account.ID)
+	if err != nil {
+		return err
+	}
+	d.Services = len(consents)
 	if d.Notices, err = h.Notices.UnreadNotices(ctx, m.account.ID); err != nil {
 		return err
 	}

@@ -48,6 +48,10 @@ func (h *Handler) security(r *http.Request, m me) (d securityData, err error) {
 	if err != nil {
 		return d, err
 	}
+	consents, err := h.Consents.ConsentsOf(ctx, m.account.ID)
+	if err != nil {
+		return d, err
+	}
 	account := accountData{}
 	if err := h.last(r, m, &account); err != nil {
 		return d, err
@@ -58,7 +62,8 @@ func (h *Handler) security(r *http.Request, m me) (d securityData, err error) {
 		d.Rows = append(d.Rows, h.resetRow(m, contacts))
 	}
 	d.Rows = append(d.Rows, h.ways(r, m)...)
-	d.Rows = append(d.Rows, h.accessRow(m), row{Name: h.text(m, "me.sessions", nil), State: h.text(m, "me.sessions.count", map[string]any{"n": len(sessions)}), Path: "/me/sessions", On: true})
+	d.Rows = append(d.Rows, h.accessRow(m), row{Name: h.text(m, "me.sessions", nil), State: h.text(m, "me.sessions.count", map[string]any{"n": len(sessions)}), Path: "/me/sessions", On: true},
+		h.servicesRow(m, len(consents)))
 	return d, nil
 }
 

@@ -183,6 +183,131 @@ func TestP10_RefreshAfterTheEnd(t *testing.T) {
 	})
 }
 
+// P10, T2: once a person has withdrawn what they agreed to, the client has nothing of them any more, at the next request and on every replica;
+// another client's tokens and the person's session go on, and the client gets what is agreed to anew and no more.
+func TestP10_ConsentWithdrawn(t *testing.T) {
+	both(t, func(t *testing.T, k *testkapi.Kapi) {
+		asking := func(id string, jwt bool) *testkapi.RP {
+			members := map[string]any{"grant_types": []string{"authorization_code", "refresh_token"}, "scope": "openid profile email offline_access", "kapi_consent": "once"}
+			if jwt {
+				members["kapi_access_token"] = "jwt"
+			}
+			rp := k.RP(id, members)
+			rp.OAuth.Scopes = []string{"openid", "profile", "offline_access"}
+			return rp
+		}
+		for _, jwt := range []bool{false, true} {
+			rp, other := asking(fmt.Sprintf("ssi%t", jwt), jwt), asking(fmt.Sprintf("other%t", jwt), jwt)
+			home, work := testkapi.NewBrowser(t), testkapi.NewBrowser(t)
+			var dead []testkapi.Tokens
+			for i, b := range []*testkapi.Browser{home, work} {
+				b.Open(rp.URL())
+				signIn(k, b, mehmet, mehmetPassword, "", 0)
+				if i == 0 {
+					b.Press("Share and continue")
+				}
+				dead = append(dead, rp.Answer(b))
+			}
+			home.Open(other.URL()).Press("Share and continue")
+			alive := other.Answer(home)
+			code := rp.Redemption(home.Open(rp.URL()))
+
+			name := fmt.Sprintf("The ssi%t service", jwt)
+			page := home.Open(k.URL+"/me/services").See(name, fmt.Sprintf("The other%t service", jwt), "Your name, date of birth and gender")
+			path := servicePath(t, page, name)
+			ask := page.Open(k.URL+path).See("Withdraw your permission?", name)
+			k.Clock.Add(time.Second)
+			everywhere(k, func(replica int) { // looking at the question changed nothing
+				if s := userinfo(t, k, dead[1].AccessToken); s != http.StatusOK {
+					t.Fatalf("replica %d: %d", replica, s)
+				}
+			})
+			ask.Press("Withdraw permission").See("Your permission is withdrawn.").DontSee(name)
+
+			if r := machinePost(t, k, rp, "/oauth/token", code); oauthError(r) != "invalid_grant" {
+				t.Errorf("a code from before: %d %s", r.Status, r.Body)
+			}
+			everywhere(k, func(replica int) {
+				for i, got := range dead {
+					if r := refresh(t, k, rp, got.RefreshToken); r.Status != http.StatusBadRequest || oauthError(r) != "invalid_grant" {
+						t.Errorf("session %d, replica %d: refresh %d %s", i, replica, r.Status, r.Body)
+					}
+					if s := userinfo(t, k, got.AccessToken); s != http.StatusUnauthorized {
+						t.Errorf("session %d, replica %d: userinfo %d", i, replica, s)
+					}
+					if r := machinePost(t, k, rp, "/oauth/introspect", url.Values{"token": {got.AccessToken}}); r.Body != `{"active":false}` {
+						t.Errorf("session %d, replica %d: introspection %s", i, replica, r.Body)
+					}
+				}
+				if s := userinfo(t, k, alive.AccessToken); s != http.StatusOK {
+					t.Errorf("replica %d: another client's token: %d", replica, s)
+				}
+			})
+			if r := refresh(t, k, other, alive.RefreshToken); r.Status != http.StatusOK {
+				t.Errorf("another client's refresh: %d %s", r.Status, r.Body)
+			}
+			if r := send(t, work, http.MethodGet, rp.URL("prompt", "none"), nil); !strings.Contains(r.Location, "error=consent_required") {
+				t.Errorf("asked silently: %d %s", r.Status, r.Location)
+			}
+			work.Open(k.URL + "/me/signins").See("Your permission to share data with a service was withdrawn: " + name)
+		}
+	})
+}
+
+// T2: a token that is given after a withdrawal tells what was agreed to anew, and nothing of what was agreed to before.
+func TestT2_AfterConsentWithdrawn(t *testing.T) {
+	both(t, func(t *testing.T, k *testkapi.Kapi) {
+		rp := k.RP("ssi", map[string]any{"scope": "openid profile phone", "kapi_consent": "once"})
+		b := testkapi.NewBrowser(t)
+		told := func(scopes ...string) map[string]any {
+			rp.OAuth.Scopes = scopes
+			if b.Open(rp.URL()); strings.HasPrefix(b.URL.Path, "/signin/") && !strings.HasSuffix(b.URL.Path, "/consent") {
+				signIn(k, b, mehmet, mehmetPassword, "", 0)
+			}
+			if !strings.HasSuffix(b.URL.Path, "/consent") {
+				t.Fatalf("%v: nobody was asked: at %s", scopes, b.URL)
+			}
+			b.See("Do you want to share your data?").Press("Share and continue")
+			got := rp.Answer(b)
+			return jsonOf(t, send(t, nil, http.MethodGet, k.URL+"/userinfo", nil, "Authorization", "Bearer "+got.AccessToken).Body)
+		}
+		if got := told("openid", "profile", "phone"); got["phone_number"] == nil || got["family_name"] == nil {
+			t.Fatalf("agreed to all: %v", got)
+		}
+		withdraw := func() {
+			page := b.Open(k.URL + "/me/services")
+			page.Open(k.URL + servicePath(t, page, "The ssi service")).Press("Withdraw permission").See("Your permission is withdrawn.")
+		}
+		withdraw()
+		if got := told("openid", "profile"); got["phone_number"] != nil || got["family_name"] == nil {
+			t.Errorf("agreed to the name alone: %v", got)
+		}
+		// What was withdrawn is asked for again, and a no leaves nothing.
+		rp.OAuth.Scopes = []string{"openid", "profile", "phone"}
+		b.Open(rp.URL()).See("Do you want to share your data?").Press("Do not share")
+		if code, _ := rp.Refused(b); code != "access_denied" {
+			t.Errorf("after a no: %s", code)
+		}
+		b.Open(k.URL + "/me/services").See("Your name, date of birth and gender").DontSee("Your phone number")
+	})
+}
+
+// servicePath is the page that asks whether to withdraw what a service may know.
+func servicePath(t testing.TB, list *testkapi.Browser, name string) string {
+	t.Helper()
+	for _, part := range strings.Split(list.Body, `<li class="stack">`)[1:] {
+		if strings.Contains(part, name) {
+			_, after, _ := strings.Cut(part, `href="/me/services/`)
+			handle, _, ok := strings.Cut(after, `"`)
+			if ok {
+				return "/me/services/" + handle
+			}
+		}
+	}
+	t.Fatalf("%s is not among the services:\n%s", name, list.Text())
+	return ""
+}
+
 // T2: two institutions put everything on the table that they got for one person in one session.
 func TestT2_TwoInstitutionsCompare(t *testing.T) {
 	each(t, func(t *testing.T, k *testkapi.Kapi) {

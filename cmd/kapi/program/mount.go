@@ -41,7 +41,7 @@ func (a *App) mount(registry *factors.Registry, sentences *words.Catalogue) erro
 		Pages: pages, Signin: a.Flow, Factors: registry, Sessions: a.db, People: a.db, Contacts: a.db, Record: recordOf{a.record, a.db}, Notices: a.db, Atomically: a.db.Atomically,
 		TwoFactor:  &enrolment.TwoFactor{Store: a.db, Audit: a.record, PasswordAlone: a.passwordAlone, Drop: dropAll(registry), Now: a.now},
 		Contacting: a.contacts(a.reach, a.holds, sentences, a.worker.Wake), PhonePath: citizen.ContactPath, EmailPath: citizen.ContactPath,
-		Held: a.heldFor, VoidTickets: a.db.VoidTickets, Reset: a.db,
+		Held: a.heldFor, VoidTickets: a.db.VoidTickets, Reset: a.db, Consents: a.db,
 		Passwords: passwordsOf{a.password}, Throttle: a.db, Keys: keyed{a.ring}, Cookies: a.cookies, PhoneFactor: "sms", Place: a.place, Now: a.now,
 	})
 	if err != nil {

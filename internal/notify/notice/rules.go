@@ -115,6 +115,9 @@ var rules = []rule{
 	{Name: audit.HoldUndone, Key: "notice.hold_undone", By: everybody, Do: doPassword},
 	{Name: audit.HoldOver, Key: "notice.hold_over", By: quietly, Do: doNotMe},
 
+	// What services may know
+	{Name: audit.ConsentWithdrawn, Key: "notice.consent_withdrawn", By: quietly, Do: doNotMe},
+
 	// What is no change of the account
 	{Name: audit.CodeSent, Why: "it is a message itself"},
 	{Name: audit.SessionEnded, Why: "it can only make things safer; what ended them all is told of"},

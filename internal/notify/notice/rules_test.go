@@ -111,6 +111,7 @@ func TestRuleFor(t *testing.T) {
 		{person(audit.FactorChanged, "ok", "what", "renamed"), "notice.factor_changed"},
 		{person(audit.AccessChanged, "ok", "state", "open"), "notice.access_opened"},
 		{person(audit.AccessChanged, "ok", "state", "closed"), "notice.access_closed"},
+		{person(audit.ConsentWithdrawn, "ok"), "notice.consent_withdrawn"},
 		{person("no.such", "ok"), ""},
 	}
 	for _, tt := range tests {

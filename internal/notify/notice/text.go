@@ -10,7 +10,7 @@ import (
 )
 
 // detailed are the details that a sentence may name.
-var detailed = []string{"factor", "name", "left"}
+var detailed = []string{"factor", "name", "left", "service"}
 
 // Sentence says in one line what happened, as the person's own list shows it.
 func Sentence(c *words.Catalogue, lang string, n Notice) string {
