@@ -175,11 +175,15 @@ func (db *DB) UseOnce(ctx context.Context, kind string, hash []byte, expires tim
 
 // Consent returns the scopes the person agreed to for the client, nil if none.
 func (db *DB) Consent(ctx context.Context, id account.ID, client string) ([]string, error) {
+	return db.consent(ctx, id, client, "")
+}
+
+func (db *DB) consent(ctx context.Context, id account.ID, client, lock string) ([]string, error) {
 	if id == "" || client == "" {
 		return nil, nil
 	}
 	var scopes string
-	err := db.row(ctx, "read consent", "SELECT scopes FROM consents WHERE account_id = ? AND client = ?", []any{string(id), client}, into(&scopes))
+	err := db.row(ctx, "read consent", "SELECT scopes FROM consents WHERE account_id = ? AND client = ?"+lock, []any{string(id), client}, into(&scopes))
 	if errors.Is(err, fault.ErrNotFound) {
 		return nil, nil
 	}
@@ -191,7 +195,20 @@ func (db *DB) SaveConsent(ctx context.Context, id account.ID, client string, sco
 	if id == "" || client == "" {
 		return errEmpty("account id or client")
 	}
-	return db.later(ctx, "save consent", "INSERT INTO consents (account_id, client, scopes, agreed_at) VALUES (?, ?, ?, ?) "+
-		"ON CONFLICT (account_id, client) DO UPDATE SET scopes = excluded.scopes, agreed_at = excluded.agreed_at",
-		string(id), client, strings.Join(scopes, " "), micros(now))
+	return db.Atomically(ctx, func(ctx context.Context) error {
+		var had string // taken, so that whoever withdraws it, or adds to it, at the same time comes before or after
+		err := db.row(ctx, "take consent", "UPDATE consents SET agreed_at = ? WHERE account_id = ? AND client = ? RETURNING scopes", []any{micros(now), string(id), client}, into(&had))
+		if err != nil && !errors.Is(err, fault.ErrNotFound) {
+			return err
+		}
+		all := strings.Fields(had)
+		for _, s := range scopes {
+			if !slices.Contains(all, s) {
+				all = append(all, s)
+			}
+		}
+		return db.later(ctx, "save consent", "INSERT INTO consents (account_id, client, scopes, agreed_at) VALUES (?, ?, ?, ?) "+
+			"ON CONFLICT (account_id, client) DO UPDATE SET scopes = excluded.scopes, agreed_at = excluded.agreed_at",
+			string(id), client, strings.Join(all, " "), micros(now))
+	})
 }
