@@ -314,4 +314,90 @@ func usedOnceAndConsent(t *testing.T, b *backend) {
 	if got, err = db.Consent(bg, id, "rp2"); err != nil || got != nil {
 		t.Errorf("another client: %v %v", got, err)
 	}
+	consentWithdrawn(t, b)
+}
+
+// consentWithdrawn: rows P10 and T2. A consent goes together with all that the client got of the person, and with nothing else.
+func consentWithdrawn(t *testing.T, b *backend) {
+	db := b.db
+	id, other := Person(t, db).Account.ID, Person(t, db).Account.ID
+	first, second, foreign := Session(t, db, id), Session(t, db, id), Session(t, db, other)
+	agree := func(owner account.ID, client string, at time.Time) {
+		t.Helper()
+		ok(t, db.SaveConsent(bg, owner, client, []string{"openid", "profile"}, at))
+	}
+	agree(id, "rp1", Start)
+	agree(id, "rp2", Start.Add(time.Minute))
+	agree(other, "rp1", Start)
+	got, err := db.ConsentsOf(bg, id)
+	ok(t, err)
+	scopes := []string{"openid", "profile"}
+	if !reflect.DeepEqual(got, []grant.Consent{{Client: "rp2", Scopes: scopes, At: Start.Add(time.Minute)}, {Client: "rp1", Scopes: scopes, At: Start}}) {
+		t.Errorf("consents %+v", got)
+	}
+	if got, err := db.ConsentsOf(bg, ""); err != nil || got != nil {
+		t.Errorf("of nobody: %+v %v", got, err)
+	}
+
+	elsewhere := newGrant(second)
+	elsewhere.Client = "rp2"
+	ok(t, db.CreateGrant(bg, elsewhere))
+	dead, alive := []grant.Grant{Grant(t, db, first), Grant(t, db, second)}, []grant.Grant{elsewhere, Grant(t, db, foreign)}
+	for _, g := range append(slices.Clone(dead), alive...) {
+		_, err := redeem(db, g, true, Start)
+		ok(t, err)
+	}
+	code := Grant(t, db, first) // not redeemed yet
+	token := access(t, db, dead[0])
+	for name, err := range map[string]error{
+		"of nobody": db.WithdrawConsent(bg, "", "rp1", Start), "of no client": db.WithdrawConsent(bg, id, "", Start), "another client": db.WithdrawConsent(bg, id, "rp3", Start),
+	} {
+		want(t, name, err, fault.ErrNotFound)
+	}
+	ok(t, db.WithdrawConsent(bg, id, "rp1", Start))
+	want(t, "twice", db.WithdrawConsent(bg, id, "rp1", Start), fault.ErrNotFound)
+	for i, g := range dead {
+		_, err := db.Rotate(bg, g.Client, g.ID, 1, Start)
+		want(t, []string{"refresh", "refresh of another session"}[i], err, fault.ErrNotFound)
+	}
+	_, err = redeem(db, code, true, Start)
+	want(t, "code", err, fault.ErrNotFound)
+	_, err = db.Standing(bg, token.Hash, Start)
+	want(t, "access token", err, fault.ErrNotFound)
+	for i, g := range alive {
+		_, err := db.Rotate(bg, g.Client, g.ID, 1, Start)
+		want(t, []string{"another client", "another person"}[i], err, nil)
+	}
+	if left, err := db.ConsentsOf(bg, id); err != nil || len(left) != 1 || left[0].Client != "rp2" {
+		t.Errorf("left: %+v %v", left, err)
+	}
+	if left, err := db.Consent(bg, other, "rp1"); err != nil || len(left) != 2 {
+		t.Errorf("another person's: %v %v", left, err)
+	}
+
+	// Withdrawn while a grant is made on its strength: whichever comes first, no grant is left.
+	for range 20 {
+		agree(id, "rp1", Start)
+		g := newGrant(first)
+		var withdrawn error
+		_, bad := together(2, func(i int) error {
+			if i == 0 {
+				withdrawn = db.WithdrawConsent(bg, id, "rp1", Start)
+				return nil
+			}
+			return db.Atomically(bg, func(ctx context.Context) error {
+				held, err := db.HoldConsent(ctx, id, "rp1")
+				if err != nil || held == nil {
+					return errors.Join(err, fault.ErrConflict)
+				}
+				return db.CreateGrant(ctx, g)
+			})
+		})
+		ok(t, withdrawn)
+		for _, err := range bad {
+			want(t, "a grant without consent", err, fault.ErrConflict)
+		}
+		_, err := redeem(db, g, true, Start)
+		want(t, "a code without consent", err, fault.ErrNotFound)
+	}
 }
