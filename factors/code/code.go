@@ -66,14 +66,15 @@ func New(kit factors.Kit, way Way) *Factor {
 	if err != nil {
 		panic(err) // the words are part of the program: a test has read them
 	}
-	way.Info.Stage, way.Info.Counter = factors.Second, counter
+	way.Info.Stage, way.Info.Counter = factors.Second, Counter
 	// Ten wrong answers of a person lock for ten minutes, a hundred switch the factor off (ASVS 6.6.3).
 	way.Info.Tries = factors.Tries{Free: 10, First: 10 * time.Minute, Most: 10 * time.Minute, Disable: 100}
 	return &Factor{kit: kit, way: way, words: c}
 }
 
-// counter is the name under which wrong codes of a number count, whichever channel brought them.
-const counter = "sms"
+// Counter is the name under which wrong codes of a number count, whichever channel brought them. A number that is proven anew is guessed
+// anew.
+const Counter = "sms"
 
 // Pages holds page.html and words.json.
 func (f *Factor) Pages() fs.FS { return f.way.Pages }

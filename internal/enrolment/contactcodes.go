@@ -440,7 +440,9 @@ func (c *Contacts) Vouch(ctx context.Context, n account.NationalID, typed, reaso
 	}
 	now := c.now()
 	err = c.Store.Atomically(ctx, func(ctx context.Context) error {
+		unblocked := false
 		err := c.Store.ChangeContacts(ctx, a.ID, func(k *contact.Contacts) error {
+			unblocked = k.Phone.Number == number && !k.Phone.BlockedAt.IsZero()
 			p := contact.Phone{Number: number, Grade: contact.IDVerified, How: contact.ByOffice, VerifiedAt: now}
 			switch number {
 			case k.Phone.Number:
@@ -457,11 +459,15 @@ func (c *Contacts) Vouch(ctx context.Context, n account.NationalID, typed, reaso
 		if err != nil {
 			return err
 		}
-		if err := contact.Void(ctx, c.Store, a.ID, now); err != nil {
+		if err := errors.Join(contact.Void(ctx, c.Store, a.ID, now), c.Throttle.Clear(ctx, c.Guesses(a.ID))); err != nil {
 			return err
 		}
 		e.At, e.Name, e.Outcome, e.Subject = now, audit.PhoneIDVerified, "ok", string(a.ID)
 		e.Details = map[string]string{"how": contact.ByOffice, "reason": reason, "ending": contact.Phone{Number: number}.Ending()}
+		if err := c.Audit.Record(ctx, e); err != nil || !unblocked {
+			return err
+		}
+		e.Name, e.Details = audit.SIMUnblocked, map[string]string{"how": simblock.ByOffice, "reason": reason}
 		return c.Audit.Record(ctx, e)
 	})
 	if err == nil {

@@ -46,6 +46,9 @@ type Contacts struct {
 	Issuer   string // URL; links are built of it and of nothing else (row RC2)
 	Wake     func() // the sender of messages
 	Now      func() time.Time
+	// Guesses is the counter of a person's wrong codes at sign-in, which a number that is proven to be theirs clears: after a hundred of
+	// them codes are off until then (NIST SP 800-63B-4 §3.2.2).
+	Guesses func(id account.ID) string
 }
 
 // ContactStore is what Contacts needs of the database.
@@ -201,6 +204,11 @@ func (c *Contacts) phoneVerified(ctx context.Context, a Asker, number string) er
 			return nil, fault.New(fault.Conflict, "contact.nothing")
 		}
 		p.Grade, p.How, p.VerifiedAt = grade, how, now
+		if grade == contact.IDVerified {
+			if err := c.Throttle.Clear(ctx, c.Guesses(a.Account)); err != nil {
+				return nil, err
+			}
+		}
 		details := map[string]string{"how": how, "ending": p.Ending()}
 		if p == &k.Phone || k.Phone.Grade == contact.IDVerified && grade != contact.IDVerified { // the old one stays the second factor
 			return details, nil

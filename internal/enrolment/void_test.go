@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/kapi-id/kapi/factors"
+	"github.com/kapi-id/kapi/internal/account"
 	"github.com/kapi-id/kapi/internal/acr"
 	"github.com/kapi-id/kapi/internal/audit"
 	"github.com/kapi-id/kapi/internal/contact"
@@ -16,6 +17,7 @@ import (
 	"github.com/kapi-id/kapi/internal/fault"
 	"github.com/kapi-id/kapi/internal/notify"
 	"github.com/kapi-id/kapi/internal/secret"
+	"github.com/kapi-id/kapi/internal/throttle"
 	"github.com/kapi-id/kapi/internal/words"
 	"github.com/kapi-id/kapi/storage"
 )
@@ -44,7 +46,7 @@ func (w *held) contacts() *enrolment.Contacts {
 	return &enrolment.Contacts{
 		Store: outbox{w.db, w}, Tickets: w.db.Tickets("contact"), Sender: sender{}, Throttle: w.db, Holds: w.holds, Audit: w, Words: sentences, Box: ring,
 		SIM: &simblock.Keeper{Store: w.db, Audit: w, Now: w.clock.Now}, MAC: func(parts ...string) []byte { return ring.MAC(secret.Pepper, parts...) },
-		Issuer: "https://kapi.example", Wake: func() {}, Now: w.clock.Now,
+		Issuer: "https://kapi.example", Wake: func() {}, Now: w.clock.Now, Guesses: func(id account.ID) string { return "guesses of " + string(id) },
 	}
 }
 
@@ -148,5 +150,67 @@ func TestPhoneRemovedBesideTwoFactor(t *testing.T) {
 	was.TwoFactor, was.TwoFactorSince = true, w.clock.Now()
 	if err := w.db.UpdateAccount(t.Context(), was); !errors.Is(err, fault.ErrConflict) {
 		t.Errorf("switched on without a phone: %v", err)
+	}
+}
+
+// Row S1: codes that were switched off after too many wrong ones are on again once the number is proven to be the person's, and not before.
+func TestS1_AProvenNumberIsGuessedAnew(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(t *testing.T, w *held, c *enrolment.Contacts)
+		off    bool
+	}{
+		"a new number after a strong sign-in": {func(t *testing.T, w *held, c *enrolment.Contacts) {
+			w.ok(c.DeclarePhone(t.Context(), w.strongly(), newNumber))
+			w.ok(c.SendPhoneCode(t.Context(), w.strongly()))
+			w.ok(c.VerifyPhone(t.Context(), w.strongly(), w.digits(newNumber)))
+		}, false},
+		"a new number after a password": {func(t *testing.T, w *held, c *enrolment.Contacts) {
+			a := w.strongly()
+			a.Level = acr.Low
+			w.ok(c.DeclarePhone(t.Context(), a, newNumber))
+			w.ok(c.SendPhoneCode(t.Context(), a))
+			w.ok(c.VerifyPhone(t.Context(), a, w.digits(newNumber)))
+		}, true},
+		"the office vouches for the number there is": {func(t *testing.T, w *held, c *enrolment.Contacts) {
+			w.ok(c.Vouch(t.Context(), w.person.Person.NationalID, oldNumber, "form 1", from))
+		}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newHeld(t)
+			k := w.contacts()
+			once := throttle.Ladder{Free: 1, First: time.Hour, Most: time.Hour, Disable: 1}
+			_, err := w.db.Take(t.Context(), k.Guesses(w.id), once, w.clock.Now())
+			w.ok(err)
+			c.change(t, w, k)
+			v, err := w.db.Take(t.Context(), k.Guesses(w.id), throttle.Ladder{Free: 9, First: time.Hour, Most: time.Hour}, w.clock.Now())
+			w.ok(err)
+			if v.Allowed == c.off {
+				t.Errorf("codes are on: %v", v.Allowed)
+			}
+		})
+	}
+}
+
+// Row RC5: each unblocking is in the record, that by a clerk who vouches for the blocked number too.
+func TestRC5_VouchingUnblocksOnTheRecord(t *testing.T) {
+	for number, unblocked := range map[string]bool{oldNumber: true, newNumber: false} {
+		w := newHeld(t)
+		c := w.contacts()
+		w.ok(c.SIM.Block(t.Context(), w.id, oldNumber, w.clock.Now().Add(time.Second), simblock.ByEvent, audit.Event{}))
+		for range 2 { // the second time there is nothing to unblock
+			w.ok(c.Vouch(t.Context(), w.person.Person.NationalID, number, "form 1", from))
+		}
+		var seen int
+		for _, e := range w.events {
+			if e.Name == audit.SIMUnblocked {
+				seen++
+				if e.Details["how"] != simblock.ByOffice || e.Details["reason"] != "form 1" || e.Subject != string(w.id) {
+					t.Errorf("%+v", e)
+				}
+			}
+		}
+		if (seen == 1) != unblocked || seen > 1 {
+			t.Errorf("%s: %d unblockings", number, seen)
+		}
 	}
 }

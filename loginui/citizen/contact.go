@@ -342,8 +342,8 @@ func (h *Handler) useLink(w http.ResponseWriter, r *http.Request) error {
 // recent lets f run if the first factor is recent, whatever second one there is: a number that is blocked stands in its way.
 func (h *Handler) recent(f action) action {
 	return func(w http.ResponseWriter, r *http.Request, m me) error {
-		if h.Now().Sub(m.session.AuthTime()) > freshness {
-			return h.start(w, r, signin.SelfAsk{MaxAge: freshness, Path: signin.UnblockPath})
+		if !slices.ContainsFunc(h.lately(m), func(p factors.Proof) bool { return p.Stage == factors.First }) {
+			return h.start(w, r, signin.SelfAsk{MaxAge: freshness, Anew: true, Path: signin.UnblockPath})
 		}
 		return f(w, r, m)
 	}

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kapi-id/kapi/factors"
+	"github.com/kapi-id/kapi/factors/code"
 	"github.com/kapi-id/kapi/internal/account"
 	"github.com/kapi-id/kapi/internal/acr"
 	"github.com/kapi-id/kapi/internal/audit"
@@ -16,6 +18,7 @@ import (
 	"github.com/kapi-id/kapi/internal/enrolment"
 	"github.com/kapi-id/kapi/internal/fault"
 	"github.com/kapi-id/kapi/internal/secret"
+	"github.com/kapi-id/kapi/internal/signin"
 	"github.com/kapi-id/kapi/internal/words"
 	"github.com/kapi-id/kapi/provider"
 	"github.com/kapi-id/kapi/provider/partner"
@@ -50,6 +53,7 @@ func (x *opened) contacts(sender enrolment.ContactSender, holds enrolment.Contac
 	return &enrolment.Contacts{
 		Store: x.db, Tickets: x.db.Tickets("contact"), Sender: sender, Throttle: x.db, Holds: holds, SIM: x.simCards(), Audit: x.record,
 		Words: catalogue, MAC: func(parts ...string) []byte { return x.ring.MAC(secret.Pepper, parts...) }, Box: x.ring, Issuer: x.Issuer, Wake: wake, Now: x.now,
+		Guesses: func(id account.ID) string { return signin.TryKey(factors.Info{Counter: code.Counter}, id) },
 	}
 }
 
