@@ -157,7 +157,7 @@ func TestSIMCardConfirmedByTheBankOrStrongly(t *testing.T) {
 
 		c.Pass(time.Hour)
 		strong := Visit(t, how)
-		strong.Open(c.Issuer+"/me/security/access").Signs(ayse).Confirms(c, ayse).Press("Close").See("This way to sign in is closed.")
+		strong.Open(c.Issuer+"/me/security/access").Signs(ayse).Confirms(c, ayse).Press("Close").See("Close this way to sign in?").Submit().See("This way to sign in is closed.")
 		closed := Visit(t, how)
 		closed.Open(c.Portal + "/login").SignsIn(ayse).See("The ID number or the password is wrong. Check them and try again.")
 		closed.Signs(ayse).Confirms(c, ayse).At(c.Portal).See(b.in("High", "Yüksek"))

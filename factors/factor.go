@@ -58,6 +58,9 @@ type Info struct {
 	// Level is what a proof of a first factor reaches alone; the zero Level stands for Low. Who needs more than a first factor reaches
 	// with a second one, which reaches Low alone, is led to a stronger first one.
 	Level acr.Level
+	// Signs: a proof of this first factor is the person's own signature, as by e-signature or mobile signature; a card that is read or a
+	// bank's word is none. Only who signed may close or open the password (R69, R70).
+	Signs bool
 	// LastResort: it is linked from the page of every other second factor and never asked for first where there is another.
 	LastResort bool
 }
@@ -138,6 +141,14 @@ type Renewer interface {
 	Renew(ctx context.Context, try Try, answer Answer) (write func(context.Context) error, err error)
 }
 
+// Keeper is an optional extra of a Renewer that only reminds of a change (Proof.Remind): the person may keep the secret. Its renew.html
+// then has a button of the name "keep".
+type Keeper interface {
+	Renewer
+	// Keep notes that they do, so that the next sign-in does not remind them again; write is as that of Renew.
+	Keep(ctx context.Context, try Try) (write func(context.Context) error, err error)
+}
+
 // Purpose is why a proof is asked for; a code for one purpose is no good for another.
 type Purpose string
 
@@ -203,4 +214,5 @@ type Proof struct {
 	AMR     []string   `json:"m"` // RFC 8176 values it stands for by itself, in order
 	At      time.Time  `json:"t"`
 	Renew   bool       `json:"r,omitempty"` // the secret must be changed before the sign-in may complete
+	Remind  bool       `json:"d,omitempty"` // the person is asked to change it, once, and may keep it; the factor is a Keeper
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/kapi-id/kapi/internal/acr"
 )
 
-// Signature is a program.Lines with a first factor, "signature", that stands for an e-signature or a card: whoever types "signed" has
-// signed, and is who the ID number says.
+// Signature is a program.Lines with a first factor, "signature", that stands for an e-signature: whoever types "signed" has signed, and is who
+// the ID number says.
 func Signature(kit func(name string) factors.Kit) []factors.Factor {
 	return []factors.Factor{signature{kit("signature")}}
 }
@@ -18,7 +18,7 @@ func Signature(kit func(name string) factors.Kit) []factors.Factor {
 type signature struct{ kit factors.Kit }
 
 func (signature) Info() factors.Info {
-	return factors.Info{Name: "signature", Stage: factors.First, Order: 90, Level: acr.High}
+	return factors.Info{Name: "signature", Stage: factors.First, Order: 90, Level: acr.High, Signs: true}
 }
 
 func (signature) Begin(context.Context, factors.Try) (factors.Challenge, error) {

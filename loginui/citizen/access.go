@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/gorilla/mux"
+
 	"github.com/kapi-id/kapi/factors"
 	"github.com/kapi-id/kapi/internal/account"
 	"github.com/kapi-id/kapi/internal/acr"
@@ -20,6 +22,15 @@ type accessRow struct {
 	Factor string
 	Closed bool
 	Why    string // key: why the reader cannot change it in this session; "" = they can
+	Signed bool   // only who signed changes it
+}
+
+// State is what the reader may make of it.
+func (r accessRow) State() string {
+	if r.Closed {
+		return "open"
+	}
+	return "closed"
 }
 
 type accessData struct {
@@ -33,34 +44,59 @@ func (h *Handler) showAccess(w http.ResponseWriter, r *http.Request, m me) error
 
 func (h *Handler) access(r *http.Request, m me) accessData {
 	d := accessData{Done: h.done(r, m)}
-	m.session.Proofs = h.lately(m)
 	for _, x := range h.Factors.All(factors.First) {
-		info := x.Info()
-		row := accessRow{Factor: info.Name, Closed: m.account.Closed.Has(info.Name, info.Shut)}
-		if err := mayChange(m, info); err != nil {
-			row.Why = fault.Of(err).Key
-		}
-		d.Rows = append(d.Rows, row)
+		d.Rows = append(d.Rows, h.accessOf(m, x.Info()))
 	}
 	return d
 }
 
+func (h *Handler) accessOf(m me, info factors.Info) accessRow {
+	row := accessRow{Factor: info.Name, Closed: m.account.Closed.Has(info.Name, info.Shut), Signed: signed(info)}
+	if err := h.mayChange(m, info); err != nil {
+		row.Why = fault.Of(err).Key
+	}
+	return row
+}
+
+// signed says whether only who signed may close or open a first factor: the password.
+func signed(info factors.Info) bool { return !info.Shut && info.Level < acr.High }
+
 // mayChange says why a first factor cannot be closed or opened in this session; nil = it can. Who is here by a password alone must
-// not shut out the one whose password it is (R69, R70): only a strong way to sign in shows that. And nobody closes the door they
-// came by.
-func mayChange(m me, info factors.Info) error {
-	var strong, by bool
-	for _, p := range m.session.Proofs {
-		strong = strong || p.Stage == factors.First && p.Level >= acr.High
-		by = by || p.Stage == factors.First && p.Factor == info.Name
+// not shut out the one whose password it is (R69, R70): only a strong way to sign in shows that, and for the password itself only a signature,
+// not a card or a bank. Nobody closes the door they came by.
+func (h *Handler) mayChange(m me, info factors.Info) error {
+	var strong, signs, by bool
+	for _, p := range h.lately(m) {
+		if p.Stage != factors.First {
+			continue
+		}
+		x := h.Factors.Get(p.Factor)
+		strong = strong || p.Level >= acr.High
+		signs = signs || p.Level >= acr.High && x != nil && x.Info().Signs
+		by = by || p.Factor == info.Name
 	}
 	switch {
+	case signed(info) && !signs:
+		return fault.New(fault.Denied, "me.access.signature")
 	case !strong && !info.Shut:
 		return fault.New(fault.Denied, "me.access.strong")
 	case by:
 		return fault.New(fault.Denied, "me.access.own")
 	}
 	return nil
+}
+
+// askAccess names what is closed or opened, and what follows. What the reader may not change, or is not there, the list explains.
+func (h *Handler) askAccess(w http.ResponseWriter, r *http.Request, m me) error {
+	x := h.Factors.Get(mux.Vars(r)["factor"])
+	if x == nil || x.Info().Stage != factors.First {
+		return see(w, r, accessPath)
+	}
+	row := h.accessOf(m, x.Info())
+	if row.Why != "" {
+		return see(w, r, accessPath)
+	}
+	return h.show(w, r, m, "citizen/access-sure", page.View{Data: row, Lang: m.visit.Lang})
 }
 
 func (h *Handler) changeAccess(w http.ResponseWriter, r *http.Request, m me) error {
@@ -72,9 +108,7 @@ func (h *Handler) changeAccess(w http.ResponseWriter, r *http.Request, m me) err
 	v := page.View{Data: h.access(r, m), Lang: m.visit.Lang}
 	err := h.held(r.Context(), m)
 	if err == nil {
-		now := m
-		now.session.Proofs = h.lately(m)
-		err = mayChange(now, x.Info())
+		err = h.mayChange(m, x.Info())
 	}
 	if err == nil {
 		err = h.setAccess(r.Context(), m, x.Info(), state == "closed")

@@ -45,6 +45,7 @@ var samples = map[string]any{
 	"password.html": passwordData{AskOld: true, Rules: []PasswordRule{{}}}, "two-factor.html": twoFactorData{}, "two-factor-on.html": twoFactorData{},
 	"two-factor-off.html": twoFactorData{}, "refused.html": refusedData{}, "signed-out.html": struct{}{}, "idle.html": idleData{},
 	"security.html": securityData{Rows: []row{{Path: "/"}, {}}, Last: &entry{}}, "reset.html": resetData{}, "access.html": accessData{Rows: []accessRow{{Factor: "password"}}},
+	"access-sure.html": accessRow{Factor: "password", Signed: true}, "reset-sure.html": resetSure{By: "both", Current: "phone"},
 	"contact.html": contactData{}, "contact-form.html": contactForm{}, "contact-code.html": contactCode{}, "contact-remove.html": contactRemove{}, "contact-link.html": contactLink{},
 	"contact-linked.html": struct{}{}, "unblock.html": unblockData{Blocked: &enrolment.Blocked{}},
 	"services.html": servicesData{Services: []serviceData{{Service: &page.Service{}, Scopes: []string{"me.scope.email"}}, {Service: &page.Service{}}}},
@@ -246,6 +247,7 @@ func (h *Handler) Mount(r *mux.Router) {
 	h.mountContact(r)
 	h.mountReset(func(path string, f action) { get(path, seeFresh(f)) }, func(path string, f action) { post(path, do(f)) })
 	get(accessPath, seeFresh(h.showAccess))
+	get(accessPath+"/{factor:[a-z]{2,32}}", seeFresh(h.askAccess))
 	post(accessPath, do(h.changeAccess))
 	get("/me/security/{factor:[a-z]{2,32}}", seeFresh(h.showFactor))
 	get("/me/security/{factor:[a-z]{2,32}}/{act:[a-z]{2,32}}", see(h.backToFactor))

@@ -205,6 +205,7 @@ var forms = map[string]func(*http.Request) string{
 		}
 		return "/me/password"
 	},
+	resetPath + "/confirm":     func(*http.Request) string { return resetPath },
 	"/me/two-factor/on/code":   func(*http.Request) string { return "/me/two-factor/on" },
 	"/me/two-factor/off/code":  func(*http.Request) string { return "/me/two-factor/off" },
 	"/me/two-factor/on/again":  func(*http.Request) string { return "/me/two-factor/on" },

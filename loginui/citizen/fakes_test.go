@@ -89,7 +89,7 @@ func newWorld(t *testing.T) *world {
 		}
 		w.passwords[id] = "correct horse battery staple"
 	}
-	registry, err := factors.NewRegistry(passwordFactor{w}, w.code, w.list)
+	registry, err := factors.NewRegistry(passwordFactor{w}, signFactor{passwordFactor{w}}, w.code, w.list)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +105,7 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := New(Config{Pages: pages, Signin: w.flow, Factors: registry, Held: w.held, Sessions: sessionsOf{w}, People: accountsOf{w}, Contacts: accountsOf{w}, Record: record, Notices: noticesOf{w}, Consents: consentsOf{w},
+	h, err := New(Config{Pages: pages, Signin: w.flow, Factors: registry, Held: w.held, Sessions: sessionsOf{w}, People: accountsOf{w}, Contacts: accountsOf{w}, Record: record, Notices: noticesOf{w}, Consents: consentsOf{w}, Reset: accountsOf{w},
 		VoidTickets: func(_ context.Context, id account.ID, _ time.Time) error {
 			if id != ayse {
 				return fault.ErrNotFound
@@ -177,7 +177,7 @@ var codePages = fstest.MapFS{
 	"page.html": {Data: []byte(`{{define "heading"}}{{t "code.heading"}}{{end}}
 {{define "factor-page"}}{{template "input" (field . "code" "label" "code.code" "autocomplete" "one-time-code" "inputmode" "numeric")}}{{end}}`)},
 	"words.json": {Data: []byte(`{"factor.code":{"tr":"Kod","en":"Code by phone"},"factor.password":{"tr":"Şifre","en":"Password"},"code.heading":{"tr":"Kodu girin","en":"Enter the code"},
-"code.code":{"tr":"Kod","en":"Security code"},"code.down":{"tr":"Kapalı.","en":"Codes cannot be sent now."}}`)},
+"factor.sign":{"tr":"İmza","en":"Signature"},"code.code":{"tr":"Kod","en":"Security code"},"code.down":{"tr":"Kapalı.","en":"Codes cannot be sent now."}}`)},
 }
 
 // rules are the sentences of the password rules and of sign-in, which belong to their own packages.
@@ -224,6 +224,13 @@ func (passwordFactor) Begin(context.Context, factors.Try) (factors.Challenge, er
 }
 func (passwordFactor) Verify(context.Context, factors.Try, factors.Answer) (factors.Proof, error) {
 	return factors.Proof{}, factors.ErrWrong
+}
+
+// signFactor is a first factor by which people sign.
+type signFactor struct{ passwordFactor }
+
+func (signFactor) Info() factors.Info {
+	return factors.Info{Name: "sign", Stage: factors.First, Level: acr.High, Signs: true}
 }
 
 // passwordsOf holds passwords to length alone.
@@ -285,6 +292,15 @@ func (a accountsOf) UpdateAccount(_ context.Context, x account.Account) error {
 }
 func (a accountsOf) Contacts(_ context.Context, id account.ID) (contact.Contacts, error) {
 	return a.contacts[id], nil
+}
+
+func (a accountsOf) ChangeContacts(_ context.Context, id account.ID, change func(*contact.Contacts) error) error {
+	c := a.contacts[id]
+	err := change(&c)
+	if err == nil {
+		a.contacts[id] = c
+	}
+	return err
 }
 
 type sessionsOf struct{ *world }

@@ -39,17 +39,72 @@ func (h *Handler) showReset(w http.ResponseWriter, r *http.Request, m me) error 
 	return h.show(w, r, m, "citizen/reset", v)
 }
 
-// chooseReset takes the field "by": phone or both. Both needs an address that is verified, or nobody could ever renew.
+// resetSure is a choice that waits for a yes.
+type resetSure struct {
+	By      string // "phone" or "both"
+	Current string // how it is now
+}
+
+// choice reads the field "by": phone or both. Both needs an address that is verified, or nobody could ever renew.
+func choice(by string, d resetData) error {
+	switch {
+	case by != "phone" && by != "both":
+		return fault.New(fault.Invalid, "me.reset.missing").In("by")
+	case by == "both" && !d.HasEmail:
+		return fault.New(fault.Denied, "me.reset.no_email").In("by")
+	}
+	return nil
+}
+
+// wantReset leads to the question. A choice that changes nothing needs none.
+func (h *Handler) wantReset(w http.ResponseWriter, r *http.Request, m me) error {
+	v, err := h.resetView(r, m)
+	if err != nil {
+		return err
+	}
+	by, d := r.PostForm.Get("by"), v.Data.(resetData)
+	if err := choice(by, d); err != nil {
+		return h.form(w, r, "citizen/reset", v, err)
+	}
+	if by == method(d) {
+		return h.say(w, r, m, resetPath, by)
+	}
+	return see(w, r, resetPath+"/confirm?by="+by)
+}
+
+// method is how it is now.
+func method(d resetData) string {
+	if d.Both {
+		return "both"
+	}
+	return "phone"
+}
+
+// askReset names what was chosen and what follows.
+func (h *Handler) askReset(w http.ResponseWriter, r *http.Request, m me) error {
+	v, err := h.resetView(r, m)
+	if err != nil {
+		return err
+	}
+	by, d := r.URL.Query().Get("by"), v.Data.(resetData)
+	if choice(by, d) != nil || by == method(d) { // an old address: the page says how it stands
+		return see(w, r, resetPath)
+	}
+	v.Data = resetSure{By: by, Current: method(d)}
+	return h.show(w, r, m, "citizen/reset-sure", v)
+}
+
+// chooseReset takes the field "by".
 func (h *Handler) chooseReset(w http.ResponseWriter, r *http.Request, m me) error {
 	v, err := h.resetView(r, m)
 	if err != nil {
 		return err
 	}
 	by := r.PostForm.Get("by")
-	if by != "phone" && by != "both" {
-		return h.form(w, r, "citizen/reset", v, fault.New(fault.Invalid, "me.reset.missing").In("by"))
+	if err = choice(by, v.Data.(resetData)); err == nil {
+		err = h.held(r.Context(), m)
 	}
-	if err = h.held(r.Context(), m); err == nil {
+	if err == nil {
 		err = h.setReset(r.Context(), m, by)
 	}
 	if err != nil {
@@ -94,5 +149,7 @@ func (h *Handler) mountReset(get, post func(path string, f action)) {
 		return
 	}
 	get(resetPath, h.showReset)
+	get(resetPath+"/confirm", h.askReset)
+	post(resetPath+"/confirm", h.wantReset)
 	post(resetPath, h.chooseReset)
 }

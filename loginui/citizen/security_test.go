@@ -38,11 +38,14 @@ func TestOverview(t *testing.T) {
 	b.get("/me/security").shows(200, "No phone on record", "No e-mail address on record", "You have no password yet")
 }
 
-// strong gives the session a first factor that is as strong as a card.
-func (w *world) strong(id string) {
+// strong gives the session a first factor that is as strong as a card, signed one by which the person signed.
+func (w *world) strong(id string) { w.first(id, "card") }
+func (w *world) signed(id string) { w.first(id, "sign") }
+
+func (w *world) first(id, factor string) {
 	s := w.sessions[id]
 	s.Proofs = slices.Clone(s.Proofs)
-	s.Proofs[0] = factors.Proof{Factor: "card", Account: s.Account, Stage: factors.First, Kinds: factors.Have | factors.Know, Channel: factors.Here, Level: acr.High, AMR: []string{"sc"}, At: s.Proofs[0].At}
+	s.Proofs[0] = factors.Proof{Factor: factor, Account: s.Account, Stage: factors.First, Kinds: factors.Have | factors.Know, Channel: factors.Here, Level: acr.High, AMR: []string{"sc"}, At: s.Proofs[0].At}
 	s.Level = acr.High
 	w.sessions[id] = s
 }
@@ -50,12 +53,19 @@ func (w *world) strong(id string) {
 func TestClosePasswordSignIn(t *testing.T) {
 	w := newWorld(t)
 	b := w.browser(w.session("s1", ayse, 0, true))
-	b.get("/me/security/access").shows(200, "Password", "Open", "only after signing in with a strong way").hides("<form class=\"task\"")
-	b.post("/me/security/access", "factor", "password", "state", "closed").shows(403, "only after signing in with a strong way")
-	if w.accounts[ayse].Closed != "" || len(w.events) > 0 {
-		t.Fatal("closed from a session that a password proved")
+	refused := func(by string) {
+		t.Helper()
+		b.get("/me/security/access").shows(200, "Password", "Open", "only after signing in with an e-signature or a mobile signature").hides("Close :")
+		b.get("/me/security/access/password").to("/me/security/access")
+		b.post("/me/security/access", "factor", "password", "state", "closed").shows(403, "only after signing in with an e-signature or a mobile signature")
+		if w.accounts[ayse].Closed != "" || len(w.events) > 0 {
+			t.Fatalf("closed from a session that a %s proved", by)
+		}
 	}
+	refused("password")
 	w.strong("s1")
+	refused("card")
+	w.signed("s1")
 	w.session("thief", ayse, time.Hour, true) // by the password
 	w.session("card", ayse, time.Hour, true)
 	w.strong("card")
@@ -67,7 +77,17 @@ func TestClosePasswordSignIn(t *testing.T) {
 		t.Error("a session was ended without a record")
 	}
 	w.deaf = false
-	form := b.get("/me/security/access").shows(200, "Open", "Close")
+	links := b.get("/me/security/access").shows(200, "Open", "Close").All("ul.rows a")
+	if len(links) != 1 || links[0].Attr("href") != accessPath+"/password" { // not the way they came by
+		t.Fatalf("%d links", len(links))
+	}
+	form := b.get("/me/security/access/password").shows(200, "Close this way to sign in?", "Password", "other sessions that were opened this way end", "To open it again", "Cancel")
+	if w.accounts[ayse].Closed != "" {
+		t.Fatal("looking at the question closed it")
+	}
+	for _, name := range []string{"sign", "code", "nothing"} {
+		b.get("/me/security/access/" + name).to("/me/security/access")
+	}
 	b.get(b.submit(form, "/me/security/access", "state", "closed").to("/me/security/access?done=closed.")).shows(200, "This way to sign in is closed.", "Closed")
 	e := w.events[0]
 	if a := w.accounts[ayse]; !a.Closed.Has("password", false) || e.Name != audit.AccessChanged || e.Details["factor"] != "password" || e.Details["state"] != "closed" {
@@ -86,7 +106,8 @@ func TestClosePasswordSignIn(t *testing.T) {
 		t.Errorf("what waited was voided %d times", w.voided)
 	}
 	b.get("/me/security").shows(200, "Closed: Password")
-	b.post("/me/security/access", "factor", "password", "state", "open").to("/me/security/access?done=open.")
+	b.submit(b.get("/me/security/access/password").shows(200, "Open this way to sign in?", "you can sign in this way again").hides("To open it again"), "/me/security/access", "state", "open").
+		to("/me/security/access?done=open.")
 	if a := w.accounts[ayse]; a.Closed.Has("password", false) {
 		t.Errorf("closed %q", a.Closed)
 	}
@@ -105,9 +126,14 @@ func TestClosePasswordSignIn(t *testing.T) {
 
 // Who may change what: by the way the session was proven, and by whether a way is closed for everybody at first.
 func TestMayChangeAccess(t *testing.T) {
+	registry, err := factors.NewRegistry(signFactor{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &Handler{Config{Factors: registry, Now: func() time.Time { return noon }}}
 	session := func(first string, level acr.Level) me {
 		m := me{}
-		m.session.Proofs = []factors.Proof{{Factor: first, Stage: factors.First, Level: level}, {Factor: "sms", Stage: factors.Second, Level: acr.High}}
+		m.session.Proofs = []factors.Proof{{Factor: first, Stage: factors.First, Level: level, At: noon}, {Factor: "sms", Stage: factors.Second, Level: acr.High, At: noon}}
 		return m
 	}
 	for _, tt := range []struct {
@@ -116,15 +142,18 @@ func TestMayChangeAccess(t *testing.T) {
 		info factors.Info
 		want string
 	}{
-		{"password by password", session("password", acr.Low), factors.Info{Name: "password"}, "me.access.strong"},
-		{"password by card", session("card", acr.High), factors.Info{Name: "password"}, ""},
-		{"card by card", session("card", acr.High), factors.Info{Name: "card"}, "me.access.own"},
-		{"another card by card", session("card", acr.High), factors.Info{Name: "esign"}, ""},
+		{"password by password", session("password", acr.Low), factors.Info{Name: "password"}, "me.access.signature"},
+		{"password by card", session("card", acr.High), factors.Info{Name: "password"}, "me.access.signature"},
+		{"password by signature", session("sign", acr.High), factors.Info{Name: "password"}, ""},
+		{"password by a weak proof of who could sign", session("sign", acr.Low), factors.Info{Name: "password"}, "me.access.signature"},
+		{"card by card", session("card", acr.High), factors.Info{Name: "card", Level: acr.High}, "me.access.own"},
+		{"another card by card", session("card", acr.High), factors.Info{Name: "esign", Level: acr.High}, ""},
+		{"card by password", session("password", acr.Low), factors.Info{Name: "card", Level: acr.High}, "me.access.strong"},
 		{"bank by password", session("password", acr.Low), factors.Info{Name: "banking", Shut: true}, ""},
 		{"bank by bank", session("banking", acr.Low), factors.Info{Name: "banking", Shut: true}, "me.access.own"},
-		{"password by bank", session("banking", acr.Low), factors.Info{Name: "password"}, "me.access.strong"},
+		{"password by bank", session("banking", acr.Low), factors.Info{Name: "password"}, "me.access.signature"},
 	} {
-		err := mayChange(tt.m, tt.info)
+		err := h.mayChange(tt.m, tt.info)
 		if (err == nil) != (tt.want == "") || err != nil && fault.Of(err).Key != tt.want {
 			t.Errorf("%s: %v, want %q", tt.name, err, tt.want)
 		}
@@ -229,5 +258,41 @@ func TestTheLinkOfANotice(t *testing.T) {
 	cross := b.send(http.MethodPost, "/not-me", map[string][]string{"t": {token}}, "Sec-Fetch-Site", "cross-site", "Origin", "https://evil.example")
 	if cross.Code != http.StatusForbidden {
 		t.Errorf("from elsewhere: %d", cross.Code)
+	}
+}
+
+// How a forgotten password is renewed changes after a question that names it and what follows.
+func TestResetMethod(t *testing.T) {
+	w := newWorld(t)
+	b := w.browser(w.session("s1", ayse, 0, true))
+	form := b.get("/me/security/recovery").shows(200, "How is it renewed?", "Continue")
+	b.submit(form, resetPath+"/confirm", "by", "phone").to("/me/security/recovery?done=phone.") // as it is
+	ask := b.get(b.submit(form, resetPath+"/confirm", "by", "both").to("/me/security/recovery/confirm?by=both")).shows(200, "Change how your password is renewed?", "Now", "With a code sent to my phone", "From now on",
+		"With two codes, sent to my phone and my e-mail", "If you cannot reach one of them", "Cancel")
+	if w.contacts[ayse].ResetBoth || len(w.events) > 0 {
+		t.Fatal("looking at the question changed it")
+	}
+	b.post("/me/security/recovery/confirm", "by", "pigeon").shows(422, "Choose how it is renewed.")
+	b.post("/me/security/recovery", "by", "pigeon").shows(422, "Choose how it is renewed.")
+	for _, old := range []string{"", "?by=phone", "?by=pigeon"} {
+		b.get("/me/security/recovery/confirm" + old).to("/me/security/recovery")
+	}
+	w.hold = fault.New(fault.Denied, "list.held")
+	b.get("/me/security/recovery/confirm?by=both").shows(200, "Not today.")
+	b.submit(ask, "/me/security/recovery").shows(403, "Not today.")
+	w.hold = nil
+	b.get(b.submit(ask, "/me/security/recovery").to("/me/security/recovery?done=both.")).shows(200, "Your choice was saved.")
+	if e := w.events; !w.contacts[ayse].ResetBoth || len(e) != 1 || e[0].Name != audit.RecoveryMethod || e[0].Details["by"] != "both" {
+		t.Errorf("%+v %+v", w.contacts[ayse], e)
+	}
+	b.get("/me/security/recovery/confirm?by=phone").shows(200, "will be enough beside your identity details")
+	c := w.contacts[ayse]
+	c.ResetBoth, c.Email.Verified = false, false
+	w.contacts[ayse] = c
+	b.get("/me/security/recovery/confirm?by=both").to("/me/security/recovery")
+	b.post("/me/security/recovery/confirm", "by", "both").shows(422, "This needs a verified e-mail address.")
+	b.post("/me/security/recovery", "by", "both").shows(422, "This needs a verified e-mail address.")
+	if len(w.events) != 1 {
+		t.Errorf("%+v", w.events)
 	}
 }

@@ -264,7 +264,7 @@ func TestRC3_ContactsProveThemselves(t *testing.T) {
 		k.People(recoverable(1, ""))
 		b := testkapi.NewBrowser(t)
 		b.Open(k.URL + "/me/security/recovery").Submit(map[string]string{"national_id": number(1), "password": "the one I forgot now 1"})
-		b.Submit(map[string]string{"by": "both"}).See("Your choice was saved")
+		b.Submit(map[string]string{"by": "both"}).See("Change how your password is renewed?").Press("Save").See("Your choice was saved")
 		if n := one[int64](t, owner(t, k), "SELECT (SELECT COUNT(*) FROM audit_pending WHERE name = 'recovery.method') + (SELECT COUNT(*) FROM audit_log WHERE name = 'recovery.method')"); n != 1 {
 			t.Errorf("%d events", n)
 		}

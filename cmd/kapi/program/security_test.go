@@ -49,7 +49,7 @@ func withNotices(t *testing.T, test func(t *testing.T, k *testkapi.Kapi)) {
 			mail := &postbox{}
 			k := testkapi.Start(t, testkapi.Options{Postgres: postgres, Channels: map[string][]notify.Route{"mail": {{Gateway: mail, Weight: 1}}},
 				Factors: func(kit func(string) factors.Kit) []factors.Factor {
-					stamp = &cell{kit: kit("seal"), info: factors.Info{Name: "seal", Stage: factors.First, Order: 80, Tries: slow},
+					stamp = &cell{kit: kit("seal"), info: factors.Info{Name: "seal", Stage: factors.First, Order: 80, Tries: slow, Level: acr.High, Signs: true},
 						pages: fstest.MapFS{"page.html": {Data: []byte(sealPage)}, "words.json": {Data: []byte(sealWords)}}}
 					return []factors.Factor{seal{stamp}}
 				}})
@@ -200,7 +200,7 @@ func TestAClosedPasswordReadsLikeAWrongOne(t *testing.T) {
 	withNotices(t, func(t *testing.T, k *testkapi.Kapi) {
 		rp := k.RP("ssi", nil)
 		b := me(k, t, elif, elifPassword, "", 0)
-		b.Open(k.URL+"/me/security/access").See("Password", "only after signing in with a strong way").DontSee("nobody can sign in this way")
+		b.Open(k.URL+"/me/security/access").See("Password", "only after signing in with an e-signature or a mobile signature").DontSee("nobody can sign in this way")
 
 		parked := testkapi.NewBrowser(t) // past the password, when it was still open
 		consenting := k.RP("asks", map[string]any{"kapi_consent": "once", "scope": "openid profile"})
@@ -210,7 +210,8 @@ func TestAClosedPasswordReadsLikeAWrongOne(t *testing.T) {
 
 		strong := testkapi.NewBrowser(t).Open(k.URL + "/me")
 		strong.Follow("Seal").Submit(map[string]string{"national_id": elif, "code": cardCode}).See("My account")
-		strong.Follow("Security settings").Follow("Access restrictions").See("nobody can sign in this way", "You are signed in this way now").Press("Close").See("This way to sign in is closed.")
+		strong.Follow("Security settings").Follow("Access restrictions").See("You are signed in this way now")
+		strong.Follow("Close").See("Close this way to sign in?", "nobody can sign in this way").Press("Close").See("This way to sign in is closed.")
 		if text := k.Phone.Told(t, elifPhone, 1); !strings.Contains(text, "Signing in this way was closed: Password.") {
 			t.Errorf("text %q", text)
 		}
@@ -241,7 +242,7 @@ func TestAClosedPasswordReadsLikeAWrongOne(t *testing.T) {
 		b.Open(k.URL + "/me").See("Sign in").DontSee("My account")
 		strong.Open(k.URL + "/me").See("My account")
 
-		strong.Open(k.URL + "/me/security/access").Press("Open").See("This way to sign in is open.")
+		strong.Open(k.URL + "/me/security/access").Follow("Open").See("Open this way to sign in?").Press("Open").See("This way to sign in is open.")
 		again := testkapi.NewBrowser(t).Open(k.URL + "/me")
 		signIn(k, again, elif, elifPassword, "", 0)
 		again.See("My account").Open(k.URL+"/me/signins").See("Signing in this way was closed: Password.", "Try by a way that is closed: refused")
