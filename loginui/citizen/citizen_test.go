@@ -11,6 +11,7 @@ import (
 	"github.com/kapi-id/kapi/internal/acr"
 	"github.com/kapi-id/kapi/internal/audit"
 	"github.com/kapi-id/kapi/internal/contact"
+	"github.com/kapi-id/kapi/internal/grant"
 	"github.com/kapi-id/kapi/internal/session"
 	"github.com/kapi-id/kapi/internal/signin"
 )
@@ -140,6 +141,9 @@ func TestStaleSignInIsAskedForAgain(t *testing.T) {
 	w.session("s2", ayse, time.Hour, false)
 	h := &Handler{Config{Keys: keys{}}}
 	handle := "/me/sessions/" + h.handle(other)
+	w.consents[ayse] = []grant.Consent{{Client: "ssi", Scopes: []string{"openid"}, At: noon}}
+	consent := w.browser(token).get("/me/services").All("ul.rows a")[0].Attr("href")
+	w.signed("s1") // and would be strong enough for all of it
 	tests := []struct{ method, path, back string }{
 		{"GET", "/me/password", "/me/password"},
 		{"POST", "/me/password", "/me/password"},
@@ -150,12 +154,23 @@ func TestStaleSignInIsAskedForAgain(t *testing.T) {
 		{"POST", "/me/two-factor/on", "/me/two-factor/on"},
 		{"POST", "/me/two-factor/on/code", "/me/two-factor/on"},
 		{"POST", "/me/two-factor/off/again", "/me/two-factor/off"},
+		{"GET", "/me/security/access", "/me/security/access"},
+		{"GET", "/me/security/access/password", "/me/security/access/password"},
+		{"POST", "/me/security/access", "/me/security/access"},
+		{"GET", "/me/security/recovery", "/me/security/recovery"},
+		{"GET", "/me/security/recovery/confirm?by=both", "/me/security/recovery/confirm?by=both"},
+		{"POST", "/me/security/recovery/confirm", "/me/security/recovery"},
+		{"POST", "/me/security/recovery", "/me/security/recovery"},
+		{"GET", "/me/security/list", "/me/security/list"},
+		{"POST", "/me/security/list/make", "/me/security/list"},
+		{"GET", consent, consent},
+		{"POST", consent, consent},
 		{"GET", "/me/two-factor/off/code?said=x&method=code", "/me/two-factor/off/code?said=x&method=code"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.method+" "+tt.path, func(t *testing.T) {
 			b := w.browser(token)
-			x := b.started(b.send(tt.method, tt.path, url.Values{"new_password": {"a new and longer password"}}))
+			x := b.started(b.send(tt.method, tt.path, url.Values{"new_password": {"a new and longer password"}, "password": {oldWord}, "factor": {"password"}, "state": {"closed"}, "by": {"both"}, "title": {"mine"}}))
 			var path string
 			if end, err := w.flow.FinishSelf(t.Context(), x.ID, signin.Visit{Browser: x.Browser}); err == nil {
 				path = end.Path
@@ -165,7 +180,8 @@ func TestStaleSignInIsAskedForAgain(t *testing.T) {
 			}
 		})
 	}
-	if !w.sessions["s2"].EndedAt.IsZero() || w.passwords[ayse] != "correct horse battery staple" || len(w.events) != 0 {
+	if !w.sessions["s2"].EndedAt.IsZero() || w.passwords[ayse] != oldWord || len(w.events) != 0 || w.accounts[ayse].Closed != "" || w.contacts[ayse].ResetBoth || w.lists[ayse] != "" ||
+		len(w.consents[ayse]) != 1 {
 		t.Error("something was changed")
 	}
 	w.browser(token).get("/me").shows(http.StatusOK) // looking needs no more than a living session

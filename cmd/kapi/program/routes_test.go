@@ -362,8 +362,10 @@ func TestS5_EveryRoute(t *testing.T) {
 	db, routes := owner(t, c.Kapi), allRoutes(t, c.Kapi)
 	scenes := c.scenes()
 	delete(scenes, "a session") // may change things: what it must prove first has tests of its own
+	olds := 0
 	methods, bodies := []string{http.MethodGet, http.MethodPut}, []url.Values{{}, {"consent": {"yes"}, "accept": {"yes"}, "terms": {"yes"}, "confirm": {"yes"}, "account": {"session"}},
-		{"method": {"none"}, "code": {""}, "new_password": {newPassword}, "by": {"sms"}, "phone": {"05550000099"}, "email": {"thief@example.com"}}}
+		{"method": {"none"}, "code": {""}, "new_password": {newPassword}, "by": {"sms"}, "phone": {"05550000099"}, "email": {"thief@example.com"}},
+		{"by": {"both"}, "factor": {"password"}, "state": {"closed"}, "name": {"x"}, "others": {"no"}}}
 	if rounds() > 20 { // the slow set
 		methods = append(methods, http.MethodHead, http.MethodDelete)
 		bodies = append(bodies, url.Values{"code": {"000000", "000000"}}, url.Values{"code[]": {"000000"}}, url.Values{"code": {"\x00"}}, url.Values{"otp": {""}})
@@ -388,6 +390,12 @@ func TestS5_EveryRoute(t *testing.T) {
 					asked++
 					got := send(t, s.b, method, c.URL+path, form, headers...)
 					what := fmt.Sprintf("%s: %s %s %v", name, method, path, form)
+					if name == "an old session" && method == http.MethodPost && strings.HasPrefix(path, "/me/") && !slices.Contains(ageless, r.path) && got.Status != http.StatusUnsupportedMediaType {
+						olds++
+						if got.Status != http.StatusSeeOther || !strings.HasPrefix(got.Location, "/signin/") {
+							t.Errorf("%s: %d %s, and no fresh sign-in was asked for", what, got.Status, got.Location)
+						}
+					}
 					switch {
 					case got.Status >= 500:
 						t.Fatalf("%s: %d", what, got.Status)
@@ -421,4 +429,11 @@ func TestS5_EveryRoute(t *testing.T) {
 			}
 		}
 	}
+	if olds < 60 {
+		t.Errorf("an old session tried %d changes", olds)
+	}
 }
+
+// ageless are the posts below /me for which no fresh sign-in is asked: they can only make things safer, say that somebody is there, or bring
+// the link of an e-mail, which proves itself.
+var ageless = []string{"/me/sign-out", "/me/not-me", "/me/idle", "/me/contact/link"}
