@@ -131,6 +131,21 @@ func (h *Holds) Held(ctx context.Context, id account.ID, session acr.Level) erro
 // said to be lost before goes a day after the freeze then, as if that had been said in it: else whoever took over the phone says so first
 // and renews the password afterwards.
 func (h *Holds) Recovered(ctx context.Context, id account.ID, e audit.Event) error {
+	return h.alone(ctx, id, func(ctx context.Context) error { return h.recovered(ctx, id, e) })
+}
+
+// alone runs fn while nobody else places a hold that goes by another: of a recovery and a word that the device is lost, at once, the later
+// one sees the earlier. Taking the person's row is what makes it wait.
+func (h *Holds) alone(ctx context.Context, id account.ID, fn func(context.Context) error) error {
+	return h.Store.Atomically(ctx, func(ctx context.Context) error {
+		if err := h.Contacts.ChangeContacts(ctx, id, func(*contact.Contacts) error { return nil }); err != nil {
+			return err
+		}
+		return fn(ctx)
+	})
+}
+
+func (h *Holds) recovered(ctx context.Context, id account.ID, e audit.Event) error {
 	now := h.now()
 	if err := h.place(ctx, Hold{Account: id, What: HoldFactors, Due: now.Add(HoldLife)}, e); err != nil {
 		return err
@@ -154,7 +169,7 @@ func (h *Holds) Recovered(ctx context.Context, id account.ID, e audit.Event) err
 // then, and the device is what withstands them.
 func (h *Holds) Lost(ctx context.Context, id account.ID, e audit.Event) (Hold, error) {
 	var out Hold
-	err := h.Store.Atomically(ctx, func(ctx context.Context) (err error) {
+	err := h.alone(ctx, id, func(ctx context.Context) (err error) {
 		if out, err = h.Store.OpenHold(ctx, id, HoldDevice, h.now()); !errors.Is(err, fault.ErrNotFound) {
 			return err
 		}
