@@ -26,7 +26,7 @@ type Change struct {
 	Alone    bool
 	Services []string // names of what is being entered, which the new one may not hold
 
-	renews bool // a sign-in that owes a new one
+	renews bool // a sign-in that owes a new one, or reminds of it
 }
 
 // Prepared is a new password that needs only to be written.
@@ -124,7 +124,7 @@ func (f *Factor) mayChange(c Change, old credential, found bool) error {
 // mayRenew: a temporary password opens one change only. Who still stands on the change page in another browser when it
 // happens, as a thief of the envelope might, is too late.
 func (f *Factor) mayRenew(old credential, found bool) bool {
-	return found && old.State != Disabled && f.due(old, f.now())
+	return found && old.State != Disabled && (f.due(old, f.now()) || f.reminds(old, f.now()))
 }
 
 // isNew refuses the current password, and the past ones where the profile does.
@@ -284,7 +284,7 @@ func (f *Factor) Describe(ctx context.Context, id account.ID) (Status, error) {
 	now := f.now()
 	s := Status{State: c.State, ChangedAt: c.ChangedAt, ExpiresAt: c.ExpiresAt,
 		Alone: c.Long || f.profile.LeastTwoFactor == f.profile.Least,
-		Renew: f.due(c, now), Remind: f.profile.remind(c.ChangedAt, now)}
+		Renew: f.due(c, now), Remind: f.reminds(c, now)}
 	if c.State == Temporary && !c.usable(now) {
 		s.State = "expired"
 	}

@@ -279,6 +279,74 @@ func TestGatewayWantsANewOneAfterSixMonths(t *testing.T) {
 	}
 }
 
+// The older profile asks after three months, and again three months after the person kept the old one.
+func TestGatewayOlderReminds(t *testing.T) {
+	b := newBench(t, Options{Profile: GatewayOlder})
+	b.set(t, "Kum7-saat.a", false)
+	try := factors.Try{Binding: "t1", Account: ayse}
+	asked := func(word string, want bool) {
+		t.Helper()
+		p, err := b.signIn(ayse, word)
+		if err != nil || p.Remind != want || p.Renew {
+			t.Errorf("proof %+v, %v", p, err)
+		}
+		if s, err := b.Describe(t.Context(), ayse); err != nil || s.Remind != want {
+			t.Errorf("status %+v, %v", s, err)
+		}
+		page, err := b.RenewPage(t.Context(), try)
+		if months := page.Data.(RenewView).Remind; err != nil || (months == 3) != want || !want && months != 0 {
+			t.Errorf("page %+v, %v", page.Data, err)
+		}
+	}
+	months := func(n int, less time.Duration) {
+		now := b.kit.Clock.Now()
+		b.kit.Clock.Advance(now.AddDate(0, n, 0).Sub(now) - less)
+	}
+	keep := func() error {
+		write, err := b.Keep(t.Context(), try)
+		if err != nil {
+			return err
+		}
+		return write(t.Context())
+	}
+	months(3, time.Microsecond)
+	asked("Kum7-saat.a", false)
+	wantKey(t, "a change that nobody asked for", b.renew(t, try, "Kum7-saat.b"), "password.changed_meanwhile")
+	b.kit.Clock.Advance(time.Microsecond)
+	asked("Kum7-saat.a", true)
+	if _, err := b.Keep(t.Context(), try); err != nil {
+		t.Fatal(err)
+	}
+	asked("Kum7-saat.a", true) // nothing was written
+	if err := keep(); err != nil {
+		t.Fatal(err)
+	}
+	asked("Kum7-saat.a", false)
+	months(3, 0)
+	asked("Kum7-saat.a", true)
+	if err := b.renew(t, try, "Kum7-saat.b"); err != nil {
+		t.Fatal(err)
+	}
+	asked("Kum7-saat.b", false)
+	if s, _ := b.Describe(t.Context(), ayse); !s.ChangedAt.Equal(b.kit.Clock.Now()) {
+		t.Errorf("changed at %v", s.ChangedAt)
+	}
+
+	// One that must be changed, or is off, is not kept; nor one that was changed in between.
+	late, err := b.Keep(t.Context(), try)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.set(t, "48213", true)
+	wantKey(t, "kept, and changed in between", late(t.Context()), "password.changed_meanwhile")
+	wantKey(t, "the office's", keep(), "password.changed_meanwhile")
+	disable(t, b)
+	wantKey(t, "a disabled one", keep(), "password.changed_meanwhile")
+	if _, err := b.Keep(t.Context(), factors.Try{Account: "nobody"}); err == nil {
+		t.Error("nobody keeps a password")
+	}
+}
+
 func TestRenewalDoesNotUndoADisabling(t *testing.T) {
 	for _, ready := range []func(*bench){
 		func(*bench) {},

@@ -138,6 +138,7 @@ type record struct {
 	Long      bool      `json:"long"`           // long enough to stand without two-factor authentication
 	Past      []string  `json:"past,omitempty"` // hashes of earlier ones, newest first, where the profile forbids them
 	ChangedAt time.Time `json:"changed"`
+	KeptAt    time.Time `json:"kept,omitzero"` // the person was reminded then, and kept it
 }
 
 // Verify reads the field "password". Whatever the state, it runs one hash; a right answer may run a second one to bring
@@ -179,7 +180,7 @@ func (f *Factor) Verify(ctx context.Context, try factors.Try, answer factors.Ans
 		return factors.Proof{}, err
 	}
 	return factors.Proof{Factor: Name, Account: try.Account, Stage: factors.First, Kinds: factors.Know, Channel: factors.Here, Level: acr.Low,
-		AMR: []string{"pwd"}, At: now, Renew: f.due(c, now)}, nil
+		AMR: []string{"pwd"}, At: now, Renew: f.due(c, now), Remind: !f.due(c, now) && f.reminds(c, now)}, nil
 }
 
 // rehash writes the same password under the present cost and pepper key. The sign-in does not depend on it: whoever
@@ -216,6 +217,15 @@ type credential struct {
 // due says whether the right password still owes a new one.
 func (f *Factor) due(c credential, now time.Time) bool {
 	return c.State == Temporary || f.profile.renew(c.ChangedAt, now)
+}
+
+// reminds says whether the profile wants the person asked, who may keep it.
+func (f *Factor) reminds(c credential, now time.Time) bool {
+	since := c.ChangedAt
+	if c.KeptAt.After(since) {
+		since = c.KeptAt
+	}
+	return f.profile.remind(since, now)
 }
 
 func (c credential) usable(now time.Time) bool {

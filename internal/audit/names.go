@@ -12,6 +12,7 @@ const (
 	SigninCompleted   Name = "signin.completed" // session made or raised; Details acr, amr, service
 	SigninRefused     Name = "signin.refused"   // ended without tokens; Details error
 	PasswordChanged   Name = "password.changed"
+	PasswordKept      Name = "password.kept" // reminded to change it, the person kept it
 	TwoFactorOn       Name = "two_factor.on"
 	TwoFactorOff      Name = "two_factor.off"
 	CodeSent          Name = "code.sent" // Details factor, channel
@@ -58,7 +59,7 @@ const (
 )
 
 var versions = map[Name]int{
-	SigninFirst: 1, SigninSecond: 1, SigninCompleted: 1, SigninRefused: 1, PasswordChanged: 1, TwoFactorOn: 1,
+	SigninFirst: 1, SigninSecond: 1, SigninCompleted: 1, SigninRefused: 1, PasswordChanged: 1, PasswordKept: 1, TwoFactorOn: 1,
 	TwoFactorOff: 1, CodeSent: 1, SessionEnded: 1, ConsentGiven: 1, ConsentWithdrawn: 1, GrantIssued: 1, TokenIssued: 1, TokenRevoked: 1,
 	TokenReuse: 1, ClientApplied: 1, ClientSecret: 1, PersonApplied: 1, PersonUnlocked: 1, SigningKeyChanged: 1, ClientRefused: 1,
 	FactorSetUp: 1, FactorRemoved: 1, FactorChanged: 1, FactorUsed: 1, DeviceApproved: 1, DeviceDenied: 1, DeviceBlocked: 1, PushPaused: 1, PhoneDeclared: 1, PhoneVerified: 1, PhoneIDVerified: 1, PhoneRemoved: 1, SIMBlocked: 1, SIMUnblocked: 1, EmailDeclared: 1, EmailVerified: 1, EmailRemoved: 1, RecoveryStarted: 1, RecoveryTried: 1, RecoveryDone: 1, RecoveryMethod: 1, HoldPlaced: 1, HoldUndone: 1, HoldOver: 1, AccessChanged: 1, Disavowed: 1, PartnerAsked: 1,

@@ -51,6 +51,7 @@ func (f *Flow) complete(ctx context.Context, s *state, v Visit) (Outcome, error)
 	t.Proofs = slices.Clone(t.Proofs) // what is not committed has not changed the transaction that the page may be shown for again
 	for i := range t.Proofs {
 		t.Proofs[i].Renew = t.Proofs[i].Renew && !t.Renewed
+		t.Proofs[i].Remind = false // once
 	}
 	var found session.Session
 	if !s.client.SSOIsolated {

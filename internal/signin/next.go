@@ -20,7 +20,7 @@ const (
 	ChooseAccount           // go on as the person of the session, or as somebody else
 	AskSecond               // one of Offers
 	Explain                 // the level is out of reach: Reason says why, Refuse whether the client will get an error
-	Renew                   // the secret of the factor Offers[0] must be changed
+	Renew                   // the secret of the factor Offers[0] must be changed, or, with May, the person is reminded that it may be
 	AskConsent              // Scopes go to the client
 	Refuse                  // Refusal is owed to the client
 )
@@ -34,6 +34,7 @@ type Step struct {
 	// reach what is needed), "level", or that of a factors.Hindrance
 	Reason  string
 	Scopes  []string
+	May     bool // with Renew: the person may keep the old secret
 	Refusal Refusal
 }
 
@@ -230,12 +231,19 @@ func explain(f *Facts, confirmed bool) Step {
 	return s
 }
 
+// renew: where nobody may be asked nobody is reminded either.
 func renew(t *Transaction, _ *Facts) (Step, bool) {
-	i := slices.IndexFunc(t.Proofs, func(p factors.Proof) bool { return p.Renew })
-	if i < 0 || t.Renewed {
+	if t.Renewed {
 		return Step{}, false
 	}
-	return Step{Do: Renew, Offers: []string{t.Proofs[i].Factor}}, true
+	if i := slices.IndexFunc(t.Proofs, func(p factors.Proof) bool { return p.Renew }); i >= 0 {
+		return Step{Do: Renew, Offers: []string{t.Proofs[i].Factor}}, true
+	}
+	i := slices.IndexFunc(t.Proofs, func(p factors.Proof) bool { return p.Remind })
+	if i < 0 || t.Kept || t.Ask.Silent {
+		return Step{}, false
+	}
+	return Step{Do: Renew, Offers: []string{t.Proofs[i].Factor}, May: true}, true
 }
 
 func consent(t *Transaction, f *Facts) (Step, bool) {

@@ -50,6 +50,8 @@ func TestNext(t *testing.T) {
 	consents := func(word string) func(*Facts) { return func(f *Facts) { f.Client.Consent = word } }
 	temporary := password
 	temporary.Renew = true
+	aging := password
+	aging.Remind = true
 
 	strong := func(f *Facts) { f.Firsts, f.Strong = []string{"password", "esign"}, []string{"esign"} }
 
@@ -58,6 +60,7 @@ func TestNext(t *testing.T) {
 		t      Transaction
 		f      Facts
 		do     Do
+		may    bool
 		rule   string
 		err    string
 		reason string
@@ -116,6 +119,13 @@ func TestNext(t *testing.T) {
 		{name: "temporary password, silent", t: asked(proven(temporary), silent), f: facts(), do: Refuse, rule: "renew", err: "interaction_required"},
 		{name: "temporary password, changed", t: asked(proven(temporary), func(t *Transaction) { t.Renewed = true }), f: facts(), do: Complete},
 
+		{name: "a reminder", t: asked(proven(aging)), f: facts(), do: Renew, rule: "renew", may: true},
+		{name: "a reminder, the second step comes before", t: asked(proven(aging)), f: facts(twoFactor), do: AskSecond, rule: "second"},
+		{name: "a reminder, silent: nobody is there", t: asked(proven(aging), silent), f: facts(), do: Complete},
+		{name: "a reminder, kept", t: asked(proven(aging), func(t *Transaction) { t.Kept = true }), f: facts(), do: Complete},
+		{name: "a reminder, changed", t: asked(proven(aging), func(t *Transaction) { t.Renewed = true }), f: facts(), do: Complete},
+		{name: "what must be changed is not kept", t: asked(proven(temporary), func(t *Transaction) { t.Kept = true }), f: facts(), do: Renew, rule: "renew"},
+
 		{name: "consent always", t: asked(proven(password)), f: facts(consents("always")), do: AskConsent, rule: "consent"},
 		{name: "consent always, given", t: asked(proven(password), func(t *Transaction) { t.Consented = true }), f: facts(consents("always")), do: Complete},
 		{name: "consent once, never asked", t: asked(proven(password)), f: facts(consents("once")), do: AskConsent, rule: "consent"},
@@ -135,7 +145,7 @@ func TestNext(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			got := Next(tc.t, tc.f)
-			if got.Do != tc.do || got.Rule != tc.rule || got.Refusal.Error != tc.err || got.Reason != tc.reason {
+			if got.Do != tc.do || got.Rule != tc.rule || got.Refusal.Error != tc.err || got.Reason != tc.reason || got.May != tc.may {
 				t.Errorf("%+v, want do %d rule %q error %q reason %q", got, tc.do, tc.rule, tc.err, tc.reason)
 			}
 		})

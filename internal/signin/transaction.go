@@ -68,6 +68,7 @@ type Progress struct {
 	Begun       bool      `json:"begun,omitempty"`    // whether to adopt a session was decided
 	Chosen      bool      `json:"chosen,omitempty"`   // prompt=select_account was answered
 	Renewed     bool      `json:"renewed,omitempty"`  // a temporary password was changed in this transaction
+	Kept        bool      `json:"kept,omitempty"`     // reminded of it, the person kept the old one
 	Accepted    bool      `json:"accepted,omitempty"` // the person knows that the wanted level is out of reach
 	Consented   bool      `json:"consented,omitempty"`
 	Pending     string    `json:"pending,omitempty"` // the factor chosen for the step that is owed

@@ -12,7 +12,7 @@
 //	GET  /signin/{id}/choose               all ways that are on offer; POST takes one (method)
 //	GET  /signin/{id}/account              go on as the person of the session? POST answers (account = same | other)
 //	GET  /signin/{id}/explain              why the wanted level is out of reach; POST goes on
-//	GET  /signin/{id}/renew                a new secret in place of one that must go; POST sets it (new_password)
+//	GET  /signin/{id}/renew                a new secret in place of one that must go; POST sets it (new_password), or keeps the old one where it may stay (keep)
 //	GET  /signin/{id}/consent              which data goes to whom; POST answers (consent = yes | no)
 //	GET  /signin/{id}/lost                 the registered device is lost? POST goes on to lost/code (code), lost/again
 //	POST /signin/{id}/cancel               back to the service with access_denied

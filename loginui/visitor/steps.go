@@ -102,6 +102,9 @@ func (t *turn) renewal(status int, answered error) error {
 }
 
 func (t *turn) takeRenewal() error {
+	if t.r.PostForm.Get("keep") != "" {
+		return t.next(t.flow.Keep(t.r.Context(), t.t, t.visit))
+	}
 	now, step, out, err := t.flow.Renew(t.r.Context(), t.t, t.visit, factors.Answer(t.r.PostForm))
 	f := fault.Of(err)
 	if err == nil || f.Field == "" && f.Kind != fault.Unavailable {

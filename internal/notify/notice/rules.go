@@ -71,6 +71,7 @@ var rules = []rule{
 
 	// What the account is protected by
 	{Name: audit.PasswordChanged, Key: "notice.password", By: everybody, Do: doNotMe},
+	{Name: audit.PasswordKept, Why: "nothing changed, and the person just said so"},
 	{Name: audit.TwoFactorOn, Key: "notice.two_factor_on", By: everybody, Do: doNotMe},
 	{Name: audit.TwoFactorOff, Key: "notice.two_factor_off", By: everybody, Do: doNotMe},
 	{Name: audit.FactorSetUp, Key: "notice.factor_set_up", By: everybody, Do: doNotMe},
