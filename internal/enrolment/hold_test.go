@@ -40,6 +40,7 @@ type held struct {
 	dropped  []account.ID
 	since    time.Time
 	dropping error
+	tickets  *slow
 }
 
 func newHeld(t testing.TB) *held { return newHeldOver(t, storagetest.SQLiteURL(t)) }
