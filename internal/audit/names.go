@@ -50,9 +50,9 @@ const (
 	RecoveryTried     Name = "recovery.tried"   // details or a code were wrong; Details step
 	RecoveryDone      Name = "recovery.done"    // a new password for a forgotten one
 	RecoveryMethod    Name = "recovery.method"  // how a forgotten password is renewed; Details by (phone, both)
-	HoldPlaced        Name = "hold.placed"      // a change waits and can be undone; Details what, until
+	HoldPlaced        Name = "hold.placed"      // something waits, rests or can be undone until a moment; Details what, until
 	HoldUndone        Name = "hold.undone"      // Details what
-	HoldOver          Name = "hold.over"        // the change was made; Details what
+	HoldOver          Name = "hold.over"        // its moment came, or the office ended it; Details what, by (office)
 	AccessChanged     Name = "access.changed"   // a first method was closed or opened; Details factor, state
 	Disavowed         Name = "signin.disavowed" // "this was not me": everything was ended
 	PartnerAsked      Name = "partner.asked"    // a partner's machine acted; Details partner, what

@@ -504,6 +504,23 @@ func TestLostDevice(t *testing.T) {
 		if r := d.Me(); r.Status == http.StatusOK {
 			t.Error("the device still speaks")
 		}
+		// Told once, and of nothing else that did not happen.
+		settled(t, k)
+		if n := one[int64](t, owner(t, k), "SELECT (SELECT COUNT(*) FROM audit_pending WHERE name = 'factor.removed') + (SELECT COUNT(*) FROM audit_log WHERE name = 'factor.removed')"); n != 1 {
+			t.Errorf("%d devices removed, by the record", n)
+		}
+		removed := 0
+		for _, text := range k.Phone.Notices(aysePhone) {
+			if strings.Contains(text, "giriş yöntemi silindi") {
+				removed++
+			}
+			if strings.Contains(text, "bekleyen bir değişiklik") {
+				t.Errorf("told: %s", text)
+			}
+		}
+		if removed != 1 {
+			t.Errorf("told %d times", removed)
+		}
 	})
 }
 

@@ -52,6 +52,10 @@ var (
 	daily  = throttle.Window{N: 1, Per: 24 * time.Hour}
 )
 
+// of names the hold that an event is about, lifted one that the office ended; the names are those of enrolment.
+func of(what string) map[string]string     { return map[string]string{"what": what} }
+func lifted(what string) map[string]string { return map[string]string{"what": what, "by": "office"} }
+
 // rules are asked in order; the first that fits an event decides. Every registered name is here.
 var rules = []rule{
 	// Signing in. A text message costs money and wakes people up: nobody without the password can cause one.
@@ -112,9 +116,23 @@ var rules = []rule{
 	{Name: audit.RecoveryTried, Why: "its beginning was told of"},
 	{Name: audit.RecoveryDone, Key: "notice.recovery_done", By: everybody, Do: doNotMe},
 	{Name: audit.RecoveryMethod, Key: "notice.recovery_method", By: everybody, Do: doNotMe},
-	{Name: audit.HoldPlaced, Key: "notice.hold_placed", By: byPage | byPush, Do: doNotMe}, // whoever places it sends the link that undoes it
-	{Name: audit.HoldUndone, Key: "notice.hold_undone", By: everybody, Do: doPassword},
-	{Name: audit.HoldOver, Key: "notice.hold_over", By: quietly, Do: doNotMe},
+
+	// Holds. Whoever places one that can be undone sends the link and the code for it by mail and text message, in words of its own.
+	{Name: audit.HoldPlaced, Has: of("factors"), Key: "notice.hold_factors", By: byPage | byPush, Do: doNotMe},
+	{Name: audit.HoldPlaced, Has: of("device"), Key: "notice.hold_device", By: byPage | byPush, Do: doNotMe},
+	{Name: audit.HoldPlaced, Has: of("phone"), Key: "notice.hold_phone", By: byPage | byPush, Do: doNotMe},
+	{Name: audit.HoldPlaced, Has: of("email"), Key: "notice.hold_email", By: byPage | byPush, Do: doNotMe},
+	{Name: audit.HoldPlaced, Has: of("recovery"), Why: "told of with the undone recovery that it follows"},
+	{Name: audit.HoldPlaced, Key: "notice.other", By: byPage | byPush, Do: doNotMe},
+	{Name: audit.HoldUndone, Has: of("factors"), Key: "notice.undone_factors", By: everybody, Do: doPassword},
+	{Name: audit.HoldUndone, Has: of("device"), Key: "notice.undone_device", By: everybody, Do: doPassword},
+	{Name: audit.HoldUndone, Has: of("phone"), Key: "notice.undone_phone", By: everybody, Do: doPassword},
+	{Name: audit.HoldUndone, Has: of("email"), Key: "notice.undone_email", By: everybody, Do: doPassword},
+	{Name: audit.HoldUndone, Key: "notice.other", By: everybody, Do: doPassword},
+	{Name: audit.HoldOver, Has: lifted("factors"), Key: "notice.lifted_factors", By: everybody, Do: doNotMe},
+	{Name: audit.HoldOver, Has: lifted("recovery"), Key: "notice.lifted_recovery", By: everybody, Do: doNotMe},
+	{Name: audit.HoldOver, Has: lifted("device"), Key: "notice.lifted_device", By: everybody, Do: doNotMe},
+	{Name: audit.HoldOver, Why: "a term ended as it was told when it began; a device that goes with it is told of by its removal"},
 
 	// What services may know
 	{Name: audit.ConsentWithdrawn, Key: "notice.consent_withdrawn", By: quietly, Do: doNotMe},

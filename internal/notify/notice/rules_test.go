@@ -112,6 +112,13 @@ func TestRuleFor(t *testing.T) {
 		{person(audit.AccessChanged, "ok", "state", "open"), "notice.access_opened"},
 		{person(audit.AccessChanged, "ok", "state", "closed"), "notice.access_closed"},
 		{person(audit.ConsentWithdrawn, "ok"), "notice.consent_withdrawn"},
+		{person(audit.HoldPlaced, "ok", "what", "factors"), "notice.hold_factors"},
+		{person(audit.HoldPlaced, "ok", "what", "recovery"), ""},
+		{person(audit.HoldPlaced, "ok", "what", "of tomorrow"), "notice.other"},
+		{person(audit.HoldUndone, "ok", "what", "device"), "notice.undone_device"},
+		{person(audit.HoldOver, "ok", "what", "factors"), ""},
+		{person(audit.HoldOver, "ok", "what", "device"), ""},
+		{person(audit.HoldOver, "ok", "what", "device", "by", "office"), "notice.lifted_device"},
 		{person("no.such", "ok"), ""},
 	}
 	for _, tt := range tests {
