@@ -150,7 +150,8 @@ func (a *App) messages() (map[string][]notify.Route, error) {
 		}
 	}
 	a.wake = a.worker.Wake
-	a.reach = &reach.Messenger{Contacts: a.db, Throttle: a.db, Ring: a.ring, Channels: a.worker, Now: a.now}
+	a.reach = &reach.Messenger{Contacts: a.db, Throttle: a.db, Ring: a.ring, Channels: a.worker, Now: a.now, Caps: reach.Caps{Whole: reach.Budget(a.SendForecast)}}
+	a.metrics.forecast(a.SendForecast)
 	return routes, nil
 }
 

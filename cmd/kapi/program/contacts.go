@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -27,6 +28,16 @@ import (
 // simCards is who blocks and unblocks numbers whose SIM card was changed.
 func (x *opened) simCards() *simblock.Keeper {
 	return &simblock.Keeper{Store: x.db, Audit: x.record, Now: x.now}
+}
+
+// mostForecast is more than all people with a phone could be sent.
+const mostForecast = 1_000_000_000
+
+func takeForecast(s *Settings, v string) (err error) {
+	if s.SendForecast, err = strconv.Atoi(v); err != nil || s.SendForecast < 1 || s.SendForecast > mostForecast {
+		return fmt.Errorf("KAPI_SEND_FORECAST %q: how many messages go to phones on a usual day, from 1 to %d", v, mostForecast)
+	}
+	return nil
 }
 
 // askOperator lets the factors ask the operator, where there is one to ask (KAPI_SIM_SWAP).

@@ -94,6 +94,14 @@ func (m *metrics) serves(c *certificate) {
 		func() float64 { return float64(notAfter(c.current()).Unix()) }))
 }
 
+// forecast adds how many messages to phones are usual in a day, where that is known: the alert measures by it.
+func (m *metrics) forecast(n int) {
+	if n > 0 {
+		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "kapi_send_forecast", Help: "Messages to phones on a usual day, as configured."},
+			func() float64 { return float64(n) }))
+	}
+}
+
 func (m *metrics) handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
 }

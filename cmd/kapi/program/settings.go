@@ -28,11 +28,11 @@ type Settings struct {
 	Database       string // sqlite:PATH or postgres://…
 	SecretFile     string
 	AuditAnchor    string
-	SMS            string
+	SMS, Mail      string
 	SMSTemplate    string
 	SIMMessage     string
 	Messenger      string
-	Mail           string
+	SendForecast   int // messages to phones on a usual day; 0 = nobody knows
 	SIMSwap        string
 	SIMEvents      string
 	Push           pushSettings
@@ -80,6 +80,7 @@ var settings = []setting{
 	{name: "SIM_MESSAGE", help: "gateways of SIM messages, as KAPI_SMS; without any they go by SMS", secret: true, take: text(func(s *Settings) *string { return &s.SIMMessage })},
 	{name: "MESSENGER", help: "gateways of the messenger: https://user:password@host/path or inbox:http://127.0.0.1:8082", secret: true, take: text(func(s *Settings) *string { return &s.Messenger })},
 	{name: "MAIL", help: "gateways of e-mail: smtp://user:password@host:587?from=kapi@example.org or inbox:http://127.0.0.1:8082", secret: true, take: text(func(s *Settings) *string { return &s.Mail })},
+	{name: "SEND_FORECAST", help: "messages to phones on a usual day, of all replicas: at twice as many an alert rings, at four times one replica sends no codes", take: takeForecast},
 	{name: "SIM_SWAP", help: "the operator's SIM swap API: https://CLIENT:SECRET@host/sim-swap/v2#token=https://host/token; without it nobody is asked", secret: true, take: text(func(s *Settings) *string { return &s.SIMSwap })},
 	{name: "SIM_EVENTS", help: "proof of the operator's events: bearer:TOKEN or jwks:FILE#iss=ISSUER; without it there is no endpoint for them", secret: true, take: text(func(s *Settings) *string { return &s.SIMEvents })},
 	{name: "PUSH", help: "inbox:http://127.0.0.1:8082: the simulated phone takes pushes to native apps; Web Push needs no setting", take: takePushInbox},

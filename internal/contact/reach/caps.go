@@ -16,9 +16,21 @@ type Caps struct {
 	Block   throttle.Window // of ten thousand neighbouring numbers at home; zero = 3000 an hour
 	Away    throttle.Window // of such a block in any other country; zero = 100 an hour
 	Country throttle.Window // of all of another country; zero = 500 an hour
+	// Whole is of all numbers together, those at home among them; zero = no cap. Only who runs Kapi knows how many are usual, and a cap that
+	// is too low shuts everybody out: see Budget.
+	Whole throttle.Window
 
 	mu   sync.Mutex
 	next map[string]time.Time // theoretical arrival time of the next send, by key
+}
+
+// Budget is the cap of all numbers together where forecast a day are usual: four times as many. At twice as many the alarm rings
+// (deploy/alerts.yaml), so that somebody looks before people are refused.
+func Budget(forecast int) throttle.Window {
+	if forecast <= 0 {
+		return throttle.Window{}
+	}
+	return throttle.Window{N: 4 * forecast, Per: 24 * time.Hour}
 }
 
 // Neighbouring numbers have all but the last four digits in common.
@@ -45,6 +57,9 @@ func (c *Caps) hit(number string, country int, now time.Time) time.Duration {
 	if country != home {
 		windows[block] = or(c.Away, throttle.Window{N: 100, Per: time.Hour})
 		windows["c"+strconv.Itoa(country)] = or(c.Country, throttle.Window{N: 500, Per: time.Hour})
+	}
+	if c.Whole.N > 0 && c.Whole.Per > 0 {
+		windows["w"] = c.Whole
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -1,7 +1,7 @@
 // Package reach owns how a person is reached without anybody learning the number: whether there is an ID-verified phone, how
 // it ends, whether one more message may go out, and whether the channel works. Enter with Messenger, which factors see as
-// factors.Messenger. It refuses a send above the limits of the number, of the network, of a block of numbers or of a
-// country, whichever factor, service, sign-in or browser asks.
+// factors.Messenger. It refuses a send above the limits of the number, of the network, of a block of numbers, of a
+// country or of the whole, whichever factor, service, sign-in or browser asks.
 package reach
 
 import (
@@ -70,7 +70,7 @@ func (m *Messenger) phone(ctx context.Context, id account.ID) (contact.Phone, er
 	return c.Phone, nil
 }
 
-// Allow counts one send against the number, then the network, then its block and country. The number comes first: one person
+// Allow counts one send against the number, then the network, then its block, its country and the whole. The number comes first: one person
 // who asks again and again must not use up what others behind the same address may have sent.
 func (m *Messenger) Allow(ctx context.Context, id account.ID, network string) error {
 	p, err := m.phone(ctx, id)

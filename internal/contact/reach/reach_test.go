@@ -176,6 +176,43 @@ func TestS2_CapsOfBlockAndCountry(t *testing.T) {
 	}
 }
 
+// Row S2: what was not forecast is refused over all numbers together, at home and abroad; who gives no forecast has no such cap.
+func TestS2_CapOfTheWhole(t *testing.T) {
+	number := func(i int) string { return fmt.Sprintf("+9055%04d%04d", i, i) }
+	c := &Caps{Whole: Budget(250)}
+	for i := range 999 {
+		if c.hit(number(i), 90, start) != 0 {
+			t.Fatalf("the %d. of a thousand is refused", i+1)
+		}
+	}
+	if c.hit("+491510000001", 49, start) != 0 {
+		t.Fatal("the last one of a thousand, abroad, is refused")
+	}
+	for country, one := range map[int]string{90: number(1000), 49: "+491520000001"} {
+		wait := c.hit(one, country, start)
+		if wait <= 0 || wait > 24*time.Hour || c.hit(one, country, start.Add(wait)) != 0 {
+			t.Errorf("%d: told to wait %v", country, wait)
+		}
+	}
+	for _, forecast := range []int{0, -1} {
+		c := &Caps{Whole: Budget(forecast)}
+		for i := range 2000 {
+			if c.hit(number(i), 90, start) != 0 {
+				t.Fatalf("forecast %d: the %d. is refused", forecast, i+1)
+			}
+		}
+	}
+	w, m := newWorld()
+	m.Caps.Whole = throttle.Window{N: 1, Per: time.Hour}
+	w.phones["x"] = verified("+491510000002")
+	if err := m.Allow(t.Context(), "ayse", "a"); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Allow(t.Context(), "x", "b"); fault.KindOf(err) != fault.Throttled {
+		t.Fatalf("beyond the cap of the whole: %v", err)
+	}
+}
+
 func TestCapsAreBounded(t *testing.T) {
 	c := &Caps{}
 	for i := range mostKeys + 100 {
