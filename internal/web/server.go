@@ -37,7 +37,7 @@ func NewServer(addr string, h http.Handler) *http.Server {
 type Drain struct {
 	Begin func()        // readiness says no from here on
 	Wait  time.Duration // until load balancers have seen that; requests are still answered
-	Limit time.Duration // for requests under way, afterwards; 0 = 20 s
+	Limit time.Duration // for requests under way, afterwards; 0 = 25 s, more than a request may take (Timeout)
 }
 
 // Run serves until ctx is done, then drains. It binds all addresses before it serves any, so that a taken port stops the
@@ -108,7 +108,7 @@ func (d Drain) wait() {
 // stop lets requests under way finish, all servers at once, and cuts what is left at the limit.
 func (d Drain) stop(bound []Bound) error {
 	if d.Limit == 0 {
-		d.Limit = 20 * time.Second
+		d.Limit = 25 * time.Second
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), d.Limit)
 	defer cancel()
