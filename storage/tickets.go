@@ -89,8 +89,10 @@ func (k tickets) Open(ctx context.Context, t factors.Ticket, m *factors.Message)
 		if err != nil {
 			return err
 		}
+		cause := audit.CauseOf(ctx)
 		return k.db.Record(ctx, audit.Event{
-			At: t.CreatedAt, Name: audit.CodeSent, Outcome: "ok", Subject: string(m.Account), Network: m.Network,
+			At: t.CreatedAt, Name: audit.CodeSent, Outcome: "ok", Actor: cause.Actor, Subject: string(m.Account), Client: cause.Client, Session: cause.Session,
+			Request: cause.Request, Network: m.Network,
 			Details: map[string]string{"factor": k.factor, "channel": m.Channel},
 		})
 	})

@@ -1,6 +1,7 @@
 package device
 
 import (
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"embed"
@@ -325,8 +326,10 @@ func (f *Factor) block(ctx context.Context, d device, m moment) error {
 type moment struct{ network, agent, request string }
 
 func (f *Factor) record(ctx context.Context, m moment, name audit.Name, outcome string, id account.ID, details map[string]string) error {
+	cause := audit.CauseOf(ctx)
 	return f.kit.Audit.Record(ctx, audit.Event{
-		At: f.now(), Name: name, Outcome: outcome, Actor: string(id), Subject: string(id), Network: m.network, Agent: m.agent, Request: m.request, Details: details,
+		At: f.now(), Name: name, Outcome: outcome, Actor: string(id), Subject: string(id), Client: cause.Client, Session: cause.Session,
+		Request: cmp.Or(m.request, cause.Request), Network: m.network, Agent: m.agent, Details: details,
 	})
 }
 

@@ -25,6 +25,23 @@ type Event struct {
 	Details map[string]string // never a secret, never a code
 }
 
+// Cause is whose request makes something happen: what an event says of it where the one who records, such as a factor that sends a
+// code, is not to know. All may be "".
+type Cause struct{ Actor, Client, Session, Request string }
+
+type causeKey struct{}
+
+// Caused returns a context for what the request causes.
+func Caused(ctx context.Context, c Cause) context.Context {
+	return context.WithValue(ctx, causeKey{}, c)
+}
+
+// CauseOf returns the cause that ctx carries, the zero Cause if there is none.
+func CauseOf(ctx context.Context) Cause {
+	c, _ := ctx.Value(causeKey{}).(Cause)
+	return c
+}
+
 // Recorder writes an event in the transaction that ctx carries.
 type Recorder interface {
 	Record(ctx context.Context, e Event) error

@@ -40,8 +40,13 @@ func (f *Flow) Begin(ctx context.Context, t Transaction, v Visit, factor string)
 	if err != nil {
 		return factors.Challenge{}, step, err
 	}
-	ch, err := x.Begin(ctx, f.try(s, v, s.t.Account))
+	ch, err := x.Begin(caused(ctx, s, v), f.try(s, v, s.t.Account))
 	return ch, step, err
+}
+
+// caused names whose request it is that lets a factor send something: the record has it, the factor does not learn it.
+func caused(ctx context.Context, s *state, v Visit) context.Context {
+	return audit.Caused(ctx, audit.Cause{Actor: string(s.t.Account), Client: s.t.Ask.Client, Session: s.t.Session, Request: v.Request})
 }
 
 // Again asks the factor to send once more.
@@ -54,7 +59,7 @@ func (f *Flow) Again(ctx context.Context, t Transaction, v Visit, factor string)
 	if !ok {
 		return ErrNotOwed
 	}
-	return r.Again(ctx, f.try(s, v, s.t.Account))
+	return r.Again(caused(ctx, s, v), f.try(s, v, s.t.Account))
 }
 
 // Over says whether the answer that the page waits for is there, so that the page should be sent. What is not on offer any

@@ -44,7 +44,7 @@ func (f *Flow) BeginLost(ctx context.Context, t Transaction, v Visit) (factors.C
 	if err != nil {
 		return factors.Challenge{}, err
 	}
-	return x.Begin(ctx, f.try(s, v, s.t.Account))
+	return x.Begin(caused(ctx, s, v), f.try(s, v, s.t.Account))
 }
 
 // AgainLost sends it once more.
@@ -59,7 +59,7 @@ func (f *Flow) AgainLost(ctx context.Context, t Transaction, v Visit) error {
 	}
 	try := f.try(s, v, s.t.Account)
 	try.Purpose = x.purpose
-	return r.Again(ctx, try)
+	return r.Again(caused(ctx, s, v), try)
 }
 
 // ConfirmLost judges the code, with the same counting, locks, least time and record as at sign-in, and returns whose device it is.

@@ -127,7 +127,7 @@ func (f *Flow) BeginDeed(ctx context.Context, d Deed, v Visit, factor string) (f
 	if err != nil {
 		return factors.Challenge{}, err
 	}
-	return x.Begin(ctx, f.try(s, v, d.Account.ID))
+	return x.Begin(caused(ctx, s, v), f.try(s, v, d.Account.ID))
 }
 
 // AgainDeed asks the factor to send once more.
@@ -142,7 +142,7 @@ func (f *Flow) AgainDeed(ctx context.Context, d Deed, v Visit, factor string) er
 	}
 	try := f.try(s, v, d.Account.ID)
 	try.Purpose = d.Purpose
-	return r.Again(ctx, try)
+	return r.Again(caused(ctx, s, v), try)
 }
 
 // ConfirmDeed lets the factor judge an answer, with the same counting, locks, least time and audit as at sign-in: guesses here
