@@ -121,7 +121,7 @@ func TestR170_TheDeviceItself(t *testing.T) {
 	})
 }
 
-// R174, R176: seen and deleted at the settings, and gone with two-factor authentication.
+// R174: seen and deleted at the settings. That it goes with two-factor authentication (R176) is TestTheDeviceHearsOfItsEnd.
 func TestR174_SeenAndDeleted(t *testing.T) {
 	withDevice(t, func(t *testing.T, k *testkapi.Kapi, d *devicetest.Device) {
 		b := testkapi.NewBrowser(t).Open(k.URL + "/me/security/device")
