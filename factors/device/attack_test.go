@@ -680,6 +680,7 @@ func isWrong(err error) bool { return err != nil && fault.KindOf(err) == fault.D
 // The counter decides by one write: of many with one number one goes through, and the device is blocked.
 func TestD7_CounterInParallel(t *testing.T) {
 	b := newBench(t)
+	b.isolate()
 	var ok atomic.Int64
 	var wg sync.WaitGroup
 	for range 20 {

@@ -190,6 +190,8 @@ func (b *bench) isolate() {
 		return fn(context.WithValue(ctx, mu, true))
 	}
 	b.f = device.New(kit, device.Options{})
+	b.api = b.f.Endpoints()
+	b.dev.Handler = b.api
 }
 
 // reading waits for whoever writes.
