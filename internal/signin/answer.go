@@ -101,7 +101,7 @@ func (f *Flow) Answer(ctx context.Context, t Transaction, v Visit, factor string
 	}
 	s.t.Account, s.t.Pending = proof.Account, ""
 	if len(s.t.Proofs) == s.t.Adopted { // the first thing proven here; what follows is void already if the moment moved
-		s.t.Since = who.account.ProofsSince
+		s.t.Since, s.t.Pinned = who.account.ProofsSince, true
 	}
 	s.t.Proofs = append(slices.Clip(s.t.Proofs), proof)
 	s.account = who.account

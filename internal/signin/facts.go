@@ -130,7 +130,14 @@ func (f *Flow) firsts(s *state) {
 // what was proven in the very sign-in that renewed the password. It is no comparison of times: the moment that is in the account was
 // taken before it was written, perhaps by another clock, and what was proven in between would be let through.
 func (s *state) void() bool {
-	return len(s.t.Proofs) > s.t.Adopted && !s.account.ProofsSince.Equal(s.t.Since)
+	own, since := s.t.Proofs[min(s.t.Adopted, len(s.t.Proofs)):], s.account.ProofsSince
+	switch {
+	case len(own) == 0 || since.Equal(s.t.Since):
+		return false
+	case !s.t.Pinned: // proven at a replica of an older release, which does not note Since and compares times
+		return since.After(s.t.Since) && slices.ContainsFunc(own, func(p factors.Proof) bool { return p.At.Before(since) })
+	}
+	return true
 }
 
 // left says that the session whose proofs were adopted ended meanwhile: nothing more is asked on its strength, and no code is sent.

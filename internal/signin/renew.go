@@ -47,7 +47,7 @@ func (f *Flow) Renew(ctx context.Context, t Transaction, v Visit, answer factors
 			at = as.ProofsSince.Add(time.Microsecond)
 		}
 		s.account.Version, s.account.ProofsSince = as.Version+1, at
-		s.t.Renewed, s.t.Since = true, at
+		s.t.Renewed, s.t.Since, s.t.Pinned = true, at, true
 		renewed := s.t
 		s.changed(
 			func(ctx context.Context) error { return f.unchanged(ctx, as) },

@@ -76,7 +76,8 @@ type Progress struct {
 	Refusal     Refusal   `json:"refusal,omitzero"`
 	// Since is account.Account.ProofsSince as it was when something was first proven here, or as this sign-in itself set it when a
 	// password was renewed in it.
-	Since time.Time `json:"since,omitzero"`
+	Since  time.Time `json:"since,omitzero"`
+	Pinned bool      `json:"pinned,omitempty"` // Since was noted, which releases before this one do at a renewal only
 }
 
 // Refusal is the OAuth error a client gets.
