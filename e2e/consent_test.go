@@ -18,6 +18,25 @@ func TestConsent(t *testing.T) {
 		b.Press("Try again").SignsIn(ayse).Confirms(c, ayse).At(c.Issuer)
 		b.Press("Share and continue").At(c.Asking).See("Ayşe Yılmaz")
 		b.Press("Sign out").At(c.Asking)
+		c.Pass(time.Minute)
 		b.Open(c.Asking+"/login").SignsIn(ayse).Confirms(c, ayse).At(c.Asking) // once is enough
+
+		// What was agreed to is taken back, and is asked for anew.
+		b.Open(c.Issuer+"/me").See("Services you share data with").SeeNot("You have given no service permission")
+		b.Open(c.Issuer+"/me/services").See("Your name, date of birth and gender").Press("Withdraw permission").See("Withdraw your permission?", "What the service has received before stays with it; ask the service to delete it.")
+		b.Submit().See("Your permission is withdrawn. The service can no longer ask for your data.", "There is nothing here yet. When a service asks to share your data and you agree, it will show up here.")
+		b.Open(c.Asking + "/login").At(c.Issuer).See("Do you want to share your data?")
+	})
+}
+
+// How a forgotten password is renewed changes after a question that says what follows.
+func TestHowAPasswordIsRenewed(t *testing.T) {
+	inBothLanguages(t, func(t *testing.T, how How) {
+		c := Found(t)
+		ayse := who(t, "Ayşe")
+		b := Visit(t, how)
+		b.Open(c.Issuer+"/me/security/recovery").SignsIn(ayse).Confirms(c, ayse).See("How is it renewed?")
+		b.Pick("by", "both").Submit().See("Change how your password is renewed?", "Phone and e-mail", "From now on")
+		b.Submit().See("Your choice was saved.")
 	})
 }
