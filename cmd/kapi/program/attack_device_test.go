@@ -74,7 +74,7 @@ func stateOf(t *testing.T, b *testkapi.Browser) bool {
 	return *s.Over
 }
 
-// R160, R163, R164, R172, R173: once through everything, without a script.
+// R160, R163, R164, R173: once through everything, without a script.
 func TestR163_ApproveOnTheRegisteredDevice(t *testing.T) {
 	withDevice(t, func(t *testing.T, k *testkapi.Kapi, d *devicetest.Device) {
 		rp, b := k.RP("ssi", nil), testkapi.NewBrowser(t)
