@@ -148,6 +148,8 @@ func TestP3_PKCEDowngrade(t *testing.T) {
 
 func TestP4_RedirectURIMutants(t *testing.T) {
 	k := newKit(t)
+	metered := map[string]int{}
+	k.s.cfg.Meter = func(what, client, outcome string) { metered[what+" "+client+" "+outcome]++ }
 	refused := func(client, uri string) {
 		t.Helper()
 		w := k.browser().get("/authorize?" + ask(client, uri).Encode())
@@ -171,6 +173,10 @@ func TestP4_RedirectURIMutants(t *testing.T) {
 		"http://127.0.0.2/cb", "http://127.1:80/cb", "http://[::1]:80:80/cb", "http://[::1]evil/cb", "http://[::1%25lo]/cb", "com.example.app:/cb2", "http://127.0.0.1:/cb",
 	} {
 		refused("rp-app", uri)
+	}
+	// Anybody can send these, so they write nothing: no transaction, and no event either. They are metered.
+	if len(k.transactions) != 0 || len(k.events) != 0 || k.writes != 0 || metered["authorize rp-basic invalid_request"] < 20 || metered["authorize rp-app invalid_request"] < 15 || len(metered) != 2 {
+		t.Errorf("%d transactions, %d events, %d writes, metered %v", len(k.transactions), len(k.events), k.writes, metered)
 	}
 	for _, uri := range []string{"http://127.0.0.1/cb", "http://127.0.0.1:51004/cb", "http://[::1]/cb", "http://[::1]:65535/cb", "com.example.app:/cb"} {
 		if w := k.browser().authorize(ask("rp-app", uri)); w.Code != 303 {

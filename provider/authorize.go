@@ -132,6 +132,7 @@ func (s *Server) turnAway(w http.ResponseWriter, r *http.Request, q *request, c 
 		q.ask.Silent = q.only("prompt") == oidc.PromptNone // the check of prompt comes later
 		s.unable(w, r, q.ask, q.answer, err)
 	case c.page != "":
+		s.cfg.Meter("authorize", q.client.ID, string(e.ErrorType))
 		s.cfg.Pages.Failure(w, r, spoken(q.params), fault.Wrap(fault.Invalid, c.page, err))
 	default:
 		s.cfg.Meter("authorize", q.client.ID, string(e.ErrorType))
