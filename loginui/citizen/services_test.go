@@ -13,7 +13,7 @@ import (
 func TestServices(t *testing.T) {
 	w := newWorld(t)
 	b := w.browser(w.session("s1", ayse, 0, true))
-	b.get("/me").shows(200, "Services you share data with", "You have given no service permission")
+	b.get("/me").shows(200, "Services you share data with", "No service has your permission")
 	b.get("/me/security").shows(200, "Services you share data with")
 	b.get("/me/services").shows(200, "There is nothing here yet.")
 	w.consents[ayse] = []grant.Consent{

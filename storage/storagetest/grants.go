@@ -375,6 +375,30 @@ func consentWithdrawn(t *testing.T, b *backend) {
 		t.Errorf("another person's: %v %v", left, err)
 	}
 
+	// While a grant is made on its strength nobody gets in between.
+	agree(id, "rp1", Start)
+	held, done := newGrant(first), make(chan error, 1)
+	begun := false
+	ok(t, db.Atomically(bg, func(ctx context.Context) error {
+		if scopes, err := db.HoldConsent(ctx, id, "rp1"); err != nil || scopes == nil {
+			return errors.Join(err, fault.ErrConflict)
+		}
+		if !begun { // it may run again
+			begun = true
+			go func() { done <- db.WithdrawConsent(bg, id, "rp1", Start) }()
+			select {
+			case err := <-done:
+				t.Errorf("withdrawn while it was held: %v", err)
+				done <- err
+			case <-time.After(100 * time.Millisecond): // it waits, as far as can be seen
+			}
+		}
+		return db.CreateGrant(ctx, held)
+	}))
+	ok(t, <-done)
+	_, err = redeem(db, held, true, Start)
+	want(t, "a code of a consent that was held", err, fault.ErrNotFound)
+
 	// Withdrawn while a grant is made on its strength: whichever comes first, no grant is left.
 	for range 20 {
 		agree(id, "rp1", Start)
