@@ -68,7 +68,10 @@ func (db *DB) Sweep(ctx context.Context, now time.Time) (deleted int64, err erro
 		if r.also != "" {
 			args = append(args, micros(now))
 		}
-		query := fmt.Sprintf("DELETE FROM %s WHERE (%s) IN (SELECT %s FROM %s WHERE %s < ?%s LIMIT %d)", r.table, r.key, r.key, r.table, r.time, r.also, sweepBatch)
+		// Said twice: a row that was chosen and moved on meanwhile, such as a count of wrong answers, is none to delete any more.
+		old := r.time + " < ?" + r.also
+		query := fmt.Sprintf("DELETE FROM %s WHERE (%s) IN (SELECT %s FROM %s WHERE %s LIMIT %d) AND %s", r.table, r.key, r.key, r.table, old, sweepBatch, old)
+		args = append(args, args...)
 		for {
 			n, err := db.exec(ctx, "sweep "+r.table, query, args...)
 			deleted += n

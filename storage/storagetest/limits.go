@@ -1,6 +1,7 @@
 package storagetest
 
 import (
+	"context"
 	"errors"
 	"math/rand/v2"
 	"slices"
@@ -250,6 +251,48 @@ func windowsInParallel(t *testing.T, b *backend) {
 	for i := range 23 {
 		if wait, err := b.db.Hit(bg, key, ws, Start.Add(time.Minute+time.Duration(i)*9*time.Second)); err != nil || wait > 0 {
 			t.Fatalf("event %d: wait %v %v", 8+i, wait, err)
+		}
+	}
+}
+
+// sweptWhileTaken: a count that moves on while the old ones are deleted stays.
+func sweptWhileTaken(t *testing.T, b *backend) {
+	db := Open(t, b.url(t), b.clock)
+	l, late := throttle.Ladder{Free: 9, First: time.Minute, Most: time.Minute}, Start.Add(25*time.Hour)
+	for _, key := range []string{"taken", "left"} {
+		ok(t, second(db.Take(bg, key, l, Start)))
+	}
+	counted, counter := storage.CountStatements(bg)
+	swept := make(chan error, 1)
+	var n int64
+	ok(t, db.Atomically(bg, func(ctx context.Context) error {
+		v, err := db.Take(ctx, "taken", l, late)
+		if err != nil || v.Failures != 2 {
+			t.Fatal(v, err)
+		}
+		go func() {
+			var err error
+			n, err = db.Sweep(counted, late)
+			swept <- err
+		}()
+		// Until it waits for the row, its thirteenth table's, or for the one writer.
+		for more, most := 50, 3000; more > 0 && most > 0; most-- {
+			if err := second(db.Lease(ctx, "nothing", "x", 0, Start)); err != nil {
+				return err
+			}
+			if counter.Writes.Load() >= 13 {
+				more--
+			}
+		}
+		return nil
+	}))
+	ok(t, <-swept)
+	if n != 1 {
+		t.Errorf("%d rows", n)
+	}
+	for key, failures := range map[string]int{"taken": 3, "left": 1} {
+		if v, err := db.Take(bg, key, l, late); err != nil || v.Failures != failures {
+			t.Errorf("%s: %+v %v", key, v, err)
 		}
 	}
 }

@@ -144,7 +144,7 @@ func Run(t *testing.T, url func(testing.TB) string) {
 		{"Erasure", erasure},
 		{"SigningKeys", signingKeys},
 		{"Leases", leases},
-		{"Sweep", sweep},
+		{"Sweep", sweep}, {"SweptWhileTaken", sweptWhileTaken},
 		{"ReadyAndClock", readyAndClock},
 		{"EmptyIDs", emptyIDs},
 		{"Atomically", atomically},
