@@ -163,8 +163,15 @@ func TestPhoneGrades(t *testing.T) {
 		sign(s, ayse)
 		s.Submit(map[string]string{"code": k.Phone.Code(t, aysePhone, n)}).See("My contact options")
 		k.Clock.Add(time.Minute)
+		thief := atTheCode(t, k.Kapi, rp, ayse, aysePassword)
+		early := k.Phone.Code(t, aysePhone, n+1)
 		s.Open("/me/contact/phone").Submit(identity(map[string]string{"phone": newNumber}, ayse, "23.04.1985")).See("You signed in with a strong method")
 		s.Submit(map[string]string{"code": k.Phone.Code(t, newNumber, 2)}).See("Verified with your ID", "ending 99").DontSee("ending 01")
+		// Whoever has the old one and the password gets nowhere with the code that came to it before.
+		thief.Submit(map[string]string{"code": early})
+		if thief.Left() != nil || thief.Cookie("kapi-session") != "" {
+			t.Error("a code to the number of before let somebody in")
+		}
 		k.Clock.Add(11 * time.Minute)
 		last := testkapi.NewBrowser(t)
 		last.Open(rp.URL())
