@@ -22,7 +22,7 @@ func TestConsent(t *testing.T) {
 		b.Open(c.Asking+"/login").SignsIn(ayse).Confirms(c, ayse).At(c.Asking) // once is enough
 
 		// What was agreed to is taken back, and is asked for anew.
-		b.Open(c.Issuer+"/me").See("Services you share data with").SeeNot("No service has your permission")
+		b.Open(c.Issuer + "/me").See("Services you share data with").SeeNot("No service has your permission")
 		b.Open(c.Issuer+"/me/services").See("Your name, date of birth and gender").Press("Withdraw permission").See("Withdraw your permission?", "What the service has received before stays with it; ask the service to delete it.")
 		b.Submit().See("Your permission is withdrawn. The service can no longer ask for your data.", "There is nothing here yet. When a service asks to share your data and you agree, it will show up here.")
 		b.Open(c.Asking + "/login").At(c.Issuer).See("Do you want to share your data?")
