@@ -115,7 +115,7 @@ type Store interface {
 	AccessRevoked(ctx context.Context, hash []byte) (bool, error)
 	// UseOnce remembers a one-time value (the jti of a client assertion) until expires; fault.ErrConflict the second time.
 	UseOnce(ctx context.Context, kind string, hash []byte, expires time.Time) error
-	// Consent returns the scopes the person agreed to for the client, nil if none. SaveConsent replaces them.
+	// Consent returns the scopes the person agreed to for the client, nil if none. SaveConsent adds to them.
 	Consent(ctx context.Context, id account.ID, client string) ([]string, error)
 	SaveConsent(ctx context.Context, id account.ID, client string, scopes []string, now time.Time) error
 	// HoldConsent is Consent inside a transaction that makes a grant: until it commits the consent cannot be withdrawn.
