@@ -100,10 +100,11 @@ func (h *Handler) hasSecond(ctx context.Context, m me) bool {
 	return false
 }
 
-// justSetUp says whether this very session set up, within the time that a sign-in is fresh, the factor that stands since then.
+// justSetUp says whether this very session set up, within the time that a sign-in is fresh, the factor that stands since then; a factor that
+// does not tell since when (zero) is taken at the record's word.
 func (h *Handler) justSetUp(ctx context.Context, m me, factor string, since time.Time) bool {
 	now := h.Now()
-	if since.IsZero() || now.Sub(since) > freshness {
+	if !since.IsZero() && now.Sub(since) > freshness {
 		return false
 	}
 	events, err := h.Record.EventsOf(ctx, string(m.account.ID), []audit.Name{audit.FactorSetUp}, time.Time{}, chunk)
@@ -111,7 +112,7 @@ func (h *Handler) justSetUp(ctx context.Context, m me, factor string, since time
 		h.Pages.Log.ErrorContext(ctx, "cannot tell where a factor was set up", "factor", factor, "err", err)
 	}
 	return slices.ContainsFunc(events, func(e audit.Event) bool {
-		return e.Session == m.session.ID && e.Details["factor"] == factor && e.At.Sub(since).Abs() < time.Minute
+		return e.Session == m.session.ID && e.Details["factor"] == factor && now.Sub(e.At) <= freshness && (since.IsZero() || e.At.Sub(since).Abs() < time.Minute)
 	})
 }
 
