@@ -213,6 +213,7 @@ func TestD2_SwapBehindTheApproval(t *testing.T) {
 		rp, b := k.RP("ssi", nil), testkapi.NewBrowser(t)
 		toDevice(t, b, rp)
 		r := b.Waiting(d)
+		eventually(t, "a push", func() bool { return len(pushesTo(k, d)) > 0 }) // of a request that is over none goes out
 		// The client's name changes after the push: what is shown and signed is what was asked then.
 		k.RP("ssi", map[string]any{"client_name": "Your own bank"})
 		if now := b.Waiting(d); now.Challenge != r.Challenge || now.Show().Service != "The ssi service" {

@@ -32,6 +32,8 @@ var composed = map[string]string{
 	"notice.do.":         "what a notice recommends; a test of the rules looks",
 	"me.method.":         "a value of amr, in a person's history",
 	"me.level.":          "a level of assurance, in a person's sessions",
+	"me.scope.":          "a scope, in the list of services that know of a person",
+	"me.reset.short.":    "how a forgotten password is renewed, in a word",
 }
 
 // endings belong to another key: the heading over a fault's page, the text below a sentence.
