@@ -40,3 +40,22 @@ func TestHowAPasswordIsRenewed(t *testing.T) {
 		b.Submit().See("Your choice was saved.")
 	})
 }
+
+// Where the older rules of passwords are kept, a person is reminded to change theirs after three months, and goes on with the old one
+// as easily; they are not asked again at the next sign-in.
+func TestPasswordReminder(t *testing.T) {
+	inBothLanguages(t, remindsOfPassword)
+}
+
+func remindsOfPassword(t *testing.T, how How) {
+	c, mehmet := Found(t), who(t, "Mehmet")
+	c.Restart("KAPI_PASSWORD_PROFILE=gateway-older")
+	c.Pass(100 * 24 * time.Hour)
+	b := Visit(t, how)
+	b.Open(c.Portal+"/login").SignsIn(mehmet).See("Do you want to change your password?")
+	if *gallery != "" {
+		b.hang("password-reminder")
+	}
+	b.Press("Keep my old one").At(c.Portal)
+	Visit(t, How{Turkish: how.Turkish, NoScript: true, Unlooked: true}).Open(c.Portal + "/login").SignsIn(mehmet).At(c.Portal)
+}

@@ -26,7 +26,7 @@ func TestGallery(t *testing.T) {
 	if *gallery == "" {
 		t.Skip("pictures are taken by make gallery")
 	}
-	for name, walk := range map[string]func(*testing.T, How){"factors": hangFactors, "settings": hangSettings, "app": hangApp, "recovery": hangRecovery, "sim": hangSIM} {
+	for name, walk := range map[string]func(*testing.T, How){"factors": hangFactors, "settings": hangSettings, "app": hangApp, "recovery": hangRecovery, "sim": hangSIM, "reminder": remindsOfPassword} {
 		t.Run(name, func(t *testing.T) {
 			for _, how := range []How{{}, {Turkish: true}} {
 				t.Run(how.lang(), func(t *testing.T) {
