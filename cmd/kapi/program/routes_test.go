@@ -354,6 +354,11 @@ func TestMachinesKnowNoCookies(t *testing.T) {
 	}
 }
 
+// malformed forms are refused before anybody asks who sends them.
+func malformed(form url.Values) bool {
+	return slices.ContainsFunc(slices.Collect(maps.Values(form)), func(v []string) bool { return len(v) != 1 || strings.Contains(v[0], "\x00") })
+}
+
 // S5: from each place of a journey to every address there is, with every method and odd bodies: what is owed or a refusal, never a session that
 // was not there, never another password, number or second factor.
 func TestS5_EveryRoute(t *testing.T) {
@@ -390,7 +395,7 @@ func TestS5_EveryRoute(t *testing.T) {
 					asked++
 					got := send(t, s.b, method, c.URL+path, form, headers...)
 					what := fmt.Sprintf("%s: %s %s %v", name, method, path, form)
-					if name == "an old session" && method == http.MethodPost && strings.HasPrefix(path, "/me/") && !slices.Contains(ageless, r.path) && got.Status != http.StatusUnsupportedMediaType {
+					if name == "an old session" && method == http.MethodPost && strings.HasPrefix(path, "/me/") && !slices.Contains(ageless, r.path) && got.Status != http.StatusUnsupportedMediaType && !(malformed(form) && got.Status == http.StatusBadRequest) {
 						olds++
 						if got.Status != http.StatusSeeOther || !strings.HasPrefix(got.Location, "/signin/") {
 							t.Errorf("%s: %d %s, and no fresh sign-in was asked for", what, got.Status, got.Location)
