@@ -52,7 +52,7 @@ func remindsOfPassword(t *testing.T, how How) {
 	c.Restart("KAPI_PASSWORD_PROFILE=gateway-older")
 	c.Pass(100 * 24 * time.Hour)
 	b := Visit(t, how)
-	b.Open(c.Portal+"/login").SignsIn(mehmet).See("Do you want to change your password?")
+	b.Open(c.Portal + "/login").SignsIn(mehmet).See("Do you want to change your password?")
 	if *gallery != "" {
 		b.hang("password-reminder")
 	}
