@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/zitadel/oidc/v3/pkg/oidc"
 
 	"github.com/kapi-id/kapi/clients"
 	"github.com/kapi-id/kapi/internal/acr"
@@ -24,7 +25,7 @@ import (
 )
 
 // finish answers the client, once, in the browser that started: what a sign-in ended as decides between a code and an
-// error, not which of the two exits was taken. One transaction of three statements, no read. Whoever opens the address in
+// error, not which of the two exits was taken. One transaction of three statements, no read but of a consent. Whoever opens the address in
 // another browser, or again, meets a page (session fixation at the client, RFC 9700 §4.7).
 func (s *Server) finish(w http.ResponseWriter, r *http.Request) {
 	noStore(w)
@@ -40,7 +41,24 @@ func (s *Server) finish(w http.ResponseWriter, r *http.Request) {
 		}
 		return s.conclude(ctx, e)
 	})
+	if e.grant.ID != "" && (errors.Is(err, fault.ErrNotFound) || errors.Is(err, fault.ErrConflict)) {
+		err = s.cfg.Transactions.Atomically(r.Context(), func(ctx context.Context) error {
+			if _, err := s.cfg.Transactions.FinishTransaction(ctx, id, secret.Hash(browser), e.now); err != nil {
+				return err // answered by the same address, opened twice at once
+			}
+			return s.lapse(ctx, e)
+		})
+	}
 	s.answer(w, r, e, err)
+}
+
+// lapse refuses what was ready: since its last page the session has ended, or the person has withdrawn the consent. The client hears of
+// it, so that nobody is left on a page without a way back.
+func (s *Server) lapse(ctx context.Context, e *ending) error {
+	e.refusal = signin.Refusal{Error: string(oidc.AccessDenied), Description: "The session of the sign-in has ended, or the consent was withdrawn."}
+	event := s.event(ctx, audit.SigninRefused, e.refusal.Error, e.client, e.grant)
+	event.Actor, event.Agent = string(e.grant.Account), e.agent
+	return s.cfg.Audit.Record(ctx, event)
 }
 
 // straight answers at once where no page has to be shown, for it is all the browser would be sent around for. The transaction is
@@ -60,7 +78,8 @@ func (s *Server) straight(w http.ResponseWriter, r *http.Request, t signin.Trans
 		e.t = t
 		return s.conclude(ctx, e)
 	})
-	if err == nil && !ended || errors.Is(err, fault.ErrConflict) { // the session ended just now: the pages find none
+	gone := errors.Is(err, fault.ErrConflict) || e.grant.ID != "" && errors.Is(err, fault.ErrNotFound)
+	if err == nil && !ended || gone { // the session ended just now, or the consent: the pages find none
 		return false
 	}
 	s.answer(w, r, e, err)
@@ -70,7 +89,7 @@ func (s *Server) straight(w http.ResponseWriter, r *http.Request, t signin.Trans
 // answer tells the client how it ended, or the person that it did not.
 func (s *Server) answer(w http.ResponseWriter, r *http.Request, e *ending, err error) {
 	switch {
-	case errors.Is(err, fault.ErrNotFound), errors.Is(err, fault.ErrConflict): // answered before; the session has ended
+	case errors.Is(err, fault.ErrNotFound), errors.Is(err, fault.ErrConflict): // answered before; the client is gone
 		s.cfg.Pages.Failure(w, r, e.t.Ask.UILocales, errExpired)
 	case err != nil:
 		if e.record.Answer.RedirectURI == "" { // it failed before it was concluded
@@ -98,6 +117,8 @@ type ending struct {
 	t       signin.Transaction
 	record  record
 	refusal signin.Refusal
+	client  clients.Client
+	grant   grant.Grant // that is made of it; zero until nothing but the session and the consent stand in its way
 }
 
 func (s *Server) newEnding(r *http.Request) *ending {
@@ -106,7 +127,7 @@ func (s *Server) newEnding(r *http.Request) *ending {
 
 // conclude turns the finished transaction into a grant with a code, or into a refusal.
 func (s *Server) conclude(ctx context.Context, e *ending) error {
-	e.record, e.refusal = record{}, signin.Refusal{}
+	e.record, e.refusal, e.grant = record{}, signin.Refusal{}, grant.Grant{}
 	if e.t.Ask.Client == signin.Self || json.Unmarshal(e.t.Ask.Return, &e.record) != nil {
 		return fault.ErrNotFound // not a transaction that /authorize began
 	}
@@ -134,6 +155,7 @@ func (s *Server) conclude(ctx context.Context, e *ending) error {
 		event.Actor, event.Agent = string(g.Account), e.agent
 		return s.cfg.Audit.Record(ctx, event)
 	}
+	e.client, e.grant = c, g
 	if err := s.agreed(ctx, c, e.t); err != nil {
 		return err
 	}

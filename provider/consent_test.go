@@ -2,7 +2,6 @@ package provider
 
 import (
 	"net/http"
-	"strings"
 	"testing"
 
 	"github.com/kapi-id/kapi/clients"
@@ -13,12 +12,12 @@ func TestP10_ParkedBeyondTheConsent(t *testing.T) {
 	for name, tc := range map[string]struct {
 		policy    string
 		consented bool
-		status    int
+		error     string
 	}{
-		"agreed before":                 {"once", false, http.StatusGone},
-		"agreed in it":                  {"always", true, http.StatusGone},
-		"agreed because the client did": {"none", true, http.StatusGone},
-		"never asked":                   {"none", false, http.StatusSeeOther},
+		"agreed before":                 {"once", false, "access_denied"},
+		"agreed in it":                  {"always", true, "access_denied"},
+		"agreed because the client did": {"none", true, "access_denied"},
+		"never asked":                   {"none", false, ""},
 	} {
 		k := newKit(t)
 		k.change("rp-basic", func(c *clients.Client) { c.Consent = tc.policy })
@@ -29,12 +28,12 @@ func TestP10_ParkedBeyondTheConsent(t *testing.T) {
 			b.prove(x, k.password(ayse))
 			k.withdrawn = withdrawn
 			w := b.get("/authorize/callback?id=" + x.ID)
-			want := tc.status
-			if !withdrawn {
-				want = http.StatusSeeOther
+			got := b.answer(w)
+			if refused := withdrawn && tc.error != ""; got.Get("error") != "" != refused || got.Has("code") == refused || refused && got.Get("error") != tc.error || got.Get("iss") == "" {
+				t.Errorf("%s, withdrawn %v: %d %v", name, withdrawn, w.Code, got)
 			}
-			if w.Code != want || strings.Contains(w.Header().Get("Location"), "code=") != (want == http.StatusSeeOther) {
-				t.Errorf("%s, withdrawn %v: %d %s", name, withdrawn, w.Code, w.Header().Get("Location"))
+			if again := b.get("/authorize/callback?id=" + x.ID); again.Code != http.StatusGone {
+				t.Errorf("%s, withdrawn %v, again: %d", name, withdrawn, again.Code)
 			}
 		}
 	}

@@ -125,10 +125,11 @@ func TestANewBrowserIsToldOfAndCanBeDisavowed(t *testing.T) {
 		if r := machinePost(t, k, rp, "/oauth/token", url.Values{"grant_type": {"refresh_token"}, "refresh_token": {member(t, tokens.Body, "refresh_token")}}); r.Status == http.StatusOK {
 			t.Error("the refresh token lives")
 		}
-		if parked.Open(resolve(k, ready)); parked.Left() != nil && parked.Left().Query().Get("code") != "" {
-			if r := machinePost(t, k, rp, "/oauth/token", rp.Redemption(parked)); r.Status == http.StatusOK {
-				t.Error("a sign-in under way brought a token")
-			}
+		if q := rp.Left(parked.Open(resolve(k, ready))); q.Get("error") != "access_denied" || q.Has("code") || q.Get("state") == "" {
+			t.Errorf("a sign-in that had only to be answered went back with %v", q)
+		}
+		if parked.Open(resolve(k, ready)); parked.Left() != nil || parked.Status != http.StatusGone {
+			t.Errorf("and again: %d %s", parked.Status, parked.URL)
 		}
 		reader.Open(link).See("This link no longer works")
 		// The person hears of it by all ways, and the browser is new again.
