@@ -12,12 +12,18 @@ import (
 	"github.com/kapi-id/kapi/internal/notify"
 )
 
-// Phone is a gateway that keeps what it is given. Fail makes it refuse.
+// Phone is a gateway that keeps what it is given.
 type Phone struct {
-	Fail func(m notify.Message) error
-
 	mu       sync.Mutex
+	fail     func(m notify.Message) error
 	messages []notify.Message
+}
+
+// Fails makes it refuse what fail refuses; nil = nothing.
+func (p *Phone) Fails(fail func(m notify.Message) error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.fail = fail
 }
 
 var errNoCode = errors.New("no code came")
@@ -26,8 +32,11 @@ func (p *Phone) Name() string { return "phone" }
 
 // Send keeps the message.
 func (p *Phone) Send(_ context.Context, m notify.Message) error {
-	if p.Fail != nil {
-		if err := p.Fail(m); err != nil {
+	p.mu.Lock()
+	fail := p.fail
+	p.mu.Unlock()
+	if fail != nil {
+		if err := fail(m); err != nil {
 			return err
 		}
 	}

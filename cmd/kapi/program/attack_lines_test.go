@@ -18,10 +18,10 @@ func resting(t *testing.T, k *country, gateway *testkapi.Phone, begin func(numbe
 	t.Helper()
 	k.Clock.Add(16 * time.Minute)
 	var calls atomic.Int64
-	gateway.Fail = func(m notify.Message) error {
+	gateway.Fails(func(m notify.Message) error {
 		calls.Add(1)
 		return dead(m)
-	}
+	})
 	begin(ali, aliPassword)
 	eventually(t, "the line is called", func() bool {
 		k.Clock.Add(time.Second)
@@ -62,7 +62,7 @@ func TestS2_SwitchingTheLine(t *testing.T) {
 			for range 5 {
 				b.Submit(map[string]string{"code": otherCode(right)})
 			}
-			sim.Fail = nil
+			sim.Fails(nil)
 			k.Clock.Add(2 * time.Minute)
 			b = begin(ali, aliPassword)
 			if r := send(t, b, http.MethodPost, b.URL.String(), url.Values{"code": {right}}); !strings.Contains(r.Body, "Too many wrong tries") {
@@ -75,12 +75,14 @@ func TestS2_SwitchingTheLine(t *testing.T) {
 			count := func() int { return one[int](t, db, "SELECT COUNT(*) FROM outbox WHERE ticket <> ''") }
 			before, begun := count(), k.Clock.Now()
 			for i := 0; k.Clock.Now().Sub(begun) < 14*time.Minute; i++ {
-				messenger.Fail, sim.Fail = nil, nil
+				messenger.Fails(nil)
+				sim.Fails(nil)
 				switch i % 3 {
 				case 1:
-					messenger.Fail = dead
+					messenger.Fails(dead)
 				case 2:
-					messenger.Fail, sim.Fail = dead, dead
+					messenger.Fails(dead)
+					sim.Fails(dead)
 				}
 				b := begin(fatma, fatmaPassword)
 				send(t, b, http.MethodPost, b.URL.String()+"/again", url.Values{})

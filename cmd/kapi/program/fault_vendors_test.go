@@ -82,10 +82,10 @@ func TestO4_AnotherLineIsDead(t *testing.T) {
 		gateway                 *testkapi.Phone
 	}{{fatma, fatmaPassword, fatmaPhone, messenger}, {ali, aliPassword, aliPhone, sim}} {
 		var calls atomic.Int64
-		who.gateway.Fail = func(m notify.Message) error {
+		who.gateway.Fails(func(m notify.Message) error {
 			calls.Add(1)
 			return dead(m)
-		}
+		})
 		// Whoever comes first finds the gateway dead; after three calls without an answer the breaker opens.
 		first := testkapi.NewBrowser(t)
 		first.Open(rp.URL()).Submit(map[string]string{"national_id": who.number, "password": who.password})
@@ -118,7 +118,7 @@ func TestO4_MailIsDead(t *testing.T) {
 	t.Parallel()
 	k := startSIM(t, false, nil)
 	rp := k.RP("ssi", nil)
-	k.mail.Fail = dead
+	k.mail.Fails(dead)
 	b := k.atContact(hasan, hasanPassword)
 	b.Open("/me/contact/email").Submit(identity(map[string]string{"email": "hasan@example.org"}, hasan, hasanBorn)).See("Enter the code we sent by e-mail")
 	eventually(t, "the page says so", func() bool {
