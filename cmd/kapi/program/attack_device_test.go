@@ -305,11 +305,15 @@ func TestD3_PushFatigue(t *testing.T) {
 // settled waits until nothing that is due is left in the outbox, nor on its way.
 func settled(t *testing.T, k *testkapi.Kapi) {
 	t.Helper()
+	unsent(t, k, "state = 'sending' OR closed_at = 0 AND due_at <= "+fmt.Sprint(k.Clock.Now().UnixMicro()))
+}
+
+// unsent waits until the outbox holds no message like this.
+func unsent(t *testing.T, k *testkapi.Kapi, like string) {
+	t.Helper()
 	db := owner(t, k)
 	defer db.Close()
-	eventually(t, "what is due has gone out", func() bool {
-		return one[int64](t, db, "SELECT COUNT(*) FROM outbox WHERE closed_at = 0 AND state = 'sending' OR closed_at = 0 AND due_at <= "+fmt.Sprint(k.Clock.Now().UnixMicro())) == 0
-	})
+	eventually(t, "no message is left with "+like, func() bool { return one[int64](t, db, "SELECT COUNT(*) FROM outbox WHERE "+like) == 0 })
 }
 
 // The asking browser, told apart by what it keeps, is blocked by "not me".
